@@ -3,6 +3,7 @@
 mod action;
 pub(crate) mod args;
 pub(crate) mod authorities;
+pub(crate) mod comment;
 pub(crate) mod guides;
 mod printed;
 pub(crate) mod report_flags;

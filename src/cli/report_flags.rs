@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{
-    args::{Command, ComponentCommand, PlanInputs, PreviewCommand, ReportInputs},
+    args::{Command, CommentStep, ComponentCommand, PlanInputs, PreviewCommand, ReportInputs},
     values::MergeDeploys,
 };
 use crate::{
@@ -38,7 +38,13 @@ pub(crate) struct ReportFlags {
 impl ReportFlags {
     /// Collects the report flags of `command`, wherever it declares them.
     pub(crate) fn of(command: &Command) -> Self {
-        let Command::Component(command) = command else { return Self::default() };
+        let command = match command {
+            Command::Component(command) => command,
+            Command::Comment(CommentStep::Run(it)) => {
+                return Self::new("comment run", &it.report).with_url(&it.url_output);
+            }
+            _ => return Self::default(),
+        };
         match command {
             ComponentCommand::Release(it) => Self::new("release", &it.report),
             ComponentCommand::Deploy(it) => {

@@ -23,6 +23,23 @@ impl FromStr for PullRequestNumber {
     }
 }
 
+/// A commit by its full digest, so that nothing else can be meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct CommitId(pub(crate) String);
+
+impl FromStr for CommitId {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let is_digest = [40, 64].contains(&text.len())
+            && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        match is_digest {
+            true => Ok(Self(text.to_owned())),
+            false => Err(format!("`{}` is not a commit in full", text.escape_debug())),
+        }
+    }
+}
+
 /// The environments to which merging a pull request deploys, in the workflow's own words.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct MergeDeploys(pub(crate) Vec<Environment>);
@@ -115,6 +132,16 @@ pub(super) fn parallelism(text: &str) -> Result<u32, &'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_commit_is_a_full_digest() {
+        for good in ["a1".repeat(20), "0f".repeat(32)] {
+            assert_eq!(good.parse::<CommitId>(), Ok(CommitId(good)));
+        }
+        for bad in [String::new(), "a1b2c3d".to_owned(), "A1".repeat(20), "g".repeat(40)] {
+            assert!(bad.parse::<CommitId>().is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn merging_deploys_to_environments() {

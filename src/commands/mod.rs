@@ -2,6 +2,7 @@
 
 mod adopt;
 mod build;
+mod comment;
 mod completions;
 mod deploy;
 mod deployed;
@@ -28,7 +29,7 @@ mod unlock;
 use crate::{
     base::{error::Result, redact::Secret},
     cli::{
-        args::{Command, ComponentCommand, Global, Inputs},
+        args::{Command, CommentStep, ComponentCommand, Global, Inputs},
         report_flags::ReportFlags,
     },
     context::{self, SchemeUpgrade, trust},
@@ -53,6 +54,10 @@ pub(crate) async fn run(inputs: Inputs, host: Host, report: &mut Report) -> Resu
     match command {
         Command::Component(command) => {
             return run_for_component(command, &global, &flags, host, report).await;
+        }
+        Command::Comment(CommentStep::Check(_)) => comment::check(&global, &host).await?,
+        Command::Comment(CommentStep::Run(inputs)) => {
+            comment::run(&global, inputs, host, report).await?;
         }
         Command::Build(inputs) => build::run(&global, &inputs, &host).await?,
         Command::Dockerfile(inputs) => {
@@ -123,7 +128,7 @@ async fn run_for_component(
         }
         ComponentCommand::Rollback(inputs) => rollback::run(&context, inputs, report).await,
         ComponentCommand::Prune(inputs) => prune::run(&context, inputs).await,
-        ComponentCommand::Unlock(inputs) => unlock::run(&context, inputs).await,
+        ComponentCommand::Unlock(inputs) => unlock::run(&context, inputs, report).await,
         ComponentCommand::Adopt(inputs) => adopt::run(&context, inputs, report).await,
     };
     comment_rows::add_past_runs(&context, report).await;

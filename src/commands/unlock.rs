@@ -13,45 +13,61 @@ use crate::{
         state::held_lock::{held, plain},
         target::Target,
     },
+    report::Report,
     terraform::state::lock::{HeldLock, StateLock},
 };
 
-pub(crate) async fn run(context: &Context, inputs: UnlockInputs) -> Result<()> {
+/// Prints the answer, and keeps it in `report` for a comment that commands this.
+pub(crate) async fn run(
+    context: &Context,
+    inputs: UnlockInputs,
+    report: &mut Report,
+) -> Result<()> {
     let UnlockInputs { environment, force } = inputs;
     let Target { environment, .. } = Target::resolve(context, environment)?;
     let reading = held(context, &environment);
     let locks = context.host.interrupt.or_cancel("reading the state lock", reading).await?;
     match (locks.is_empty(), force) {
         (true, _) => {
-            context.host.log.output(&format!("the state of {environment} is not locked"));
+            let free = format!("the state of {environment} is not locked");
+            context.host.log.output(&free);
+            report.answer = Some(free);
             if let Some(meant) = environments::meant(context, &environment) {
                 let note = format!("the account scheme does not name `{environment}`");
                 context.host.log.warning(&format!("{note}\n  -> did you mean `{meant}`?"));
             }
         }
         (false, None) => {
-            show(context, &environment, &locks);
+            let mut lines = shown(&environment, &locks);
+            lines.iter().for_each(|line| context.host.log.output(line));
             if let Some((_, held)) = locks.first() {
-                let id = shell_word(&plain(&held.holder.id));
-                context.host.log.note(&format!(
-                    "to release it if that run is dead: cdflow unlock {environment} --force {id}"
-                ));
+                let id = plain(&held.holder.id);
+                let to_release = "to release it if that run is dead: ";
+                let word = shell_word(&id);
+                context
+                    .host
+                    .log
+                    .note(&format!("{to_release}cdflow unlock {environment} --force {word}"));
+                lines.push(format!("{to_release}/cdflow unlock {environment} {id}"));
             }
+            report.answer = Some(lines.join("\n"));
         }
         (false, Some(id)) => {
-            show(context, &environment, &locks);
-            release(context, &environment, &locks, &id).await?;
+            let lines = shown(&environment, &locks);
+            lines.iter().for_each(|line| context.host.log.output(line));
+            let released = release(context, &environment, &locks, &id).await?;
+            context.host.log.done(&released);
+            report.answer = Some(released);
         }
     }
     Ok(())
 }
 
-fn show(context: &Context, environment: &Environment, locks: &[(StateLock, HeldLock)]) {
-    let log = &context.host.log;
-    log.output(&format!("the state of {environment} is locked"));
+fn shown(environment: &Environment, locks: &[(StateLock, HeldLock)]) -> Vec<String> {
+    let mut lines = vec![format!("the state of {environment} is locked")];
     for (place, held) in locks {
         let holder = &held.holder;
-        log.output(&format!("  {}", place.describe()));
+        lines.push(format!("  {}", place.describe()));
         for (name, value) in [
             ("ID", &holder.id),
             ("Who", &holder.who),
@@ -59,27 +75,28 @@ fn show(context: &Context, environment: &Environment, locks: &[(StateLock, HeldL
             ("Operation", &holder.operation),
             ("Path", &holder.path),
         ] {
-            log.output(&format!("    {:<10} {}", format!("{name}:"), plain(value)));
+            lines.push(format!("    {:<10} {}", format!("{name}:"), plain(value)));
         }
         match (place, held.process) {
             (StateLock::Local { .. }, Some(process)) => {
-                log.output(&format!("    held by process {process}, which is running"));
+                lines.push(format!("    held by process {process}, which is running"));
             }
             (StateLock::Local { .. }, None) => {
-                log.output("    its process has ended, so Terraform ignores it");
+                lines.push("    its process has ended, so Terraform ignores it".to_owned());
             }
             _ => {}
         }
     }
+    lines
 }
 
-/// Releases the locks with this ID.
+/// Releases the locks with this ID. Returns what was done.
 async fn release(
     context: &Context,
     environment: &Environment,
     locks: &[(StateLock, HeldLock)],
     id: &str,
-) -> Result<()> {
+) -> Result<String> {
     let (wanted, others): (Vec<_>, Vec<_>) =
         locks.iter().partition(|(_, held)| held.holder.id == id);
     let ids = |locks: &[&(StateLock, HeldLock)]| {
@@ -115,9 +132,5 @@ async fn release(
     if !others.is_empty() {
         context.host.log.warning(&format!("the state is still locked by {}", ids(&others)));
     }
-    context
-        .host
-        .log
-        .done(&format!("Released the lock {} of the state of {environment}", plain(id)));
-    Ok(())
+    Ok(format!("Released the lock {} of the state of {environment}", plain(id)))
 }

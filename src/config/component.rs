@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, fmt, path::PathBuf, str::FromStr};
 use serde::Deserialize;
 
 use super::{
+    comments::Comments,
     duration::HumanDuration,
     guards::{EnvironmentGuards, GuardSettings, Protected},
     hooks::Hooks,
@@ -57,6 +58,9 @@ pub(crate) struct Manifest {
     pub(crate) preview: Preview,
     #[serde(default)]
     pub(crate) report: ReportSettings,
+    /// The commands in comments that are carried out. Default: none.
+    #[serde(default)]
+    pub(crate) comments: Comments,
     /// The sources of the environment's secrets. Default: credstash, if the code declares `variable
     /// "secrets"`.
     pub(crate) secrets: Option<SecretSources>,

@@ -15,6 +15,7 @@ macro_rules! deserialize_from_str {
 
 mod address;
 pub(crate) mod branches;
+pub(crate) mod comments;
 pub(crate) mod component;
 pub(crate) mod defaults;
 pub(crate) mod duration;

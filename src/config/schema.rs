@@ -6,6 +6,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::{
+    comments::Comments,
     component::{Deploy, Docker, Function, Lambda, Manifest, ReportSettings},
     guards::EnvironmentGuards,
     hooks::{HookFile, Hooks},
@@ -44,6 +45,7 @@ fn of_cdflow_yml() {
     has_keys_of::<Notify>(&schema, "/$defs/notify");
     has_keys_of::<Deploy>(&schema, "/properties/deploy");
     has_keys_of::<Preview>(&schema, "/properties/preview");
+    has_keys_of::<Comments>(&schema, "/properties/comments");
     has_keys_of::<ReportSettings>(&schema, "/properties/report");
     has_keys_of::<CredstashSettings>(&schema, "/properties/credstash");
     has_keys_of::<Hooks>(&schema, "/properties/hooks");

@@ -1,6 +1,7 @@
 //! What every command needs: the component, its account scheme, its release store, and the
 //! AWS identities of the run.
 
+pub(crate) mod comment;
 mod component;
 mod empty_role;
 mod scheme;

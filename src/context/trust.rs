@@ -56,6 +56,26 @@ pub(crate) async fn check(global: &Global, host: &Host) -> Result<Trusted> {
     }
 }
 
+/// Fails unless the commit of the run itself is checked out. For a comment, that is the newest
+/// commit of the default branch, whose cdflow.yml a pull request cannot change.
+pub(crate) async fn check_own_commit(global: &Global, host: &Host) -> Result<()> {
+    check(global, host).await?;
+    let own = host.github().map(GitHubRun::own_commits).unwrap_or_default();
+    match head(global, host).await? {
+        Some(head) if own.contains(&head.commit.as_str()) => Ok(()),
+        found => {
+            let found = found.map_or_else(|| "no commit".to_owned(), |head| head.commit);
+            Err(Error::refused("another commit than that of the run is checked out")
+                .why(format!(
+                    "checked out is {found}, and the run was started for {}; cdflow.yml of the \
+                     default branch says what comments may command",
+                    own.first().map_or("(unknown)".to_owned(), |it| it.escape_debug().to_string())
+                ))
+                .hint("leave `ref:` out of actions/checkout in this job"))
+        }
+    }
+}
+
 async fn head(global: &Global, host: &Host) -> Result<Option<Head>> {
     let Ok(folder) = folder(global) else { return Ok(None) };
     match Git::find(host) {

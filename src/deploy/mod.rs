@@ -82,6 +82,7 @@ async fn carry_out(
     plan_role::check(context, &order.subject)?;
     let prepared = prepare::prepare(context, &order.subject).await?;
     add_context(order, &prepared, report);
+    review::check_commit(context, &prepared)?;
     origin::check_ingredients(context, order, &prepared)?;
     refused_or_warned(context, order, hooks::check_required(context, order, &prepared))?;
     refused_or_warned(context, order, origin::check_branch(context, order, &prepared).await)?;

@@ -3,6 +3,7 @@
 //! Everything that a view shows is redacted.
 
 mod addresses;
+mod answer;
 mod body;
 mod check;
 pub(crate) mod comment;
@@ -33,7 +34,7 @@ mod security;
 mod summary;
 mod verdict;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -41,6 +42,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 pub(crate) use self::{
+    answer::Answer,
     check::{Checking, begin_check},
     comment::{Commenter, announce_apply},
     destinations::Destinations,
@@ -49,7 +51,7 @@ pub(crate) use self::{
     outcome::{Outcome, RunRef},
     past_run::{LastStart, PastRun},
     plan::PlanReport,
-    publish::{publish, publish_startup_failure},
+    publish::{publish, publish_command, publish_startup_failure},
     results::open_results,
     run_context::RunContext,
 };
@@ -148,6 +150,12 @@ pub(crate) struct Report {
     /// The newest run of each environment of the component, from the ledger.
     #[serde(skip)]
     pub(crate) last_starts: Vec<LastStart>,
+    /// The answer to a comment that commands the run, if no row shows it.
+    #[serde(skip)]
+    pub(crate) answer: Option<String>,
+    /// The run, if more is known about it than its event says.
+    #[serde(skip)]
+    run_of_comment: Option<Arc<ci::Run>>,
     /// The webhooks for the end of the run.
     #[serde(skip)]
     pub(crate) notices: Notices,
@@ -203,6 +211,15 @@ impl Report {
             context: RunContext::of(run),
             ..Self::default()
         }
+    }
+
+    /// Makes this the report of a run whose event did not say everything.
+    pub(crate) fn set_run(&mut self, run: Option<&Arc<ci::Run>>) {
+        let of_run = Self::of(run.map(Arc::as_ref));
+        let merge_deploys = std::mem::take(&mut self.context.merge_deploys);
+        self.context = RunContext { merge_deploys, ..of_run.context };
+        self.commit = of_run.commit;
+        self.run_of_comment = run.cloned();
     }
 
     /// Sets the environment and, once it is known, the version that the run is about. A report

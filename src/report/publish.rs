@@ -47,6 +47,8 @@ pub(crate) fn publish_startup_failure(error: &Error, environment: &ProcessEnv, l
 /// A command that changes nothing, such as `status`, has no report: only its page of the job
 /// summary or its failure is written.
 pub(crate) async fn publish(mut report: Report, destinations: &Destinations, host: &Host) {
+    let run = report.run_of_comment.take().or_else(|| host.run.clone());
+    let host = &Host { run, ..host.clone() };
     if report.command.is_empty() {
         if report.page.is_some() || report.failure.is_some() {
             warn(
@@ -71,6 +73,24 @@ pub(crate) async fn publish(mut report: Report, destinations: &Destinations, hos
     }
     end_check(destinations, host, &mut report, url.as_deref()).await;
     notify(&report, host).await;
+}
+
+/// Writes the outputs of `comment check`, on which the later jobs of the workflow depend.
+pub(crate) fn publish_command(
+    command: &str,
+    environment: &str,
+    version: &str,
+    head: &str,
+    host: &Host,
+) {
+    let files = RunnerFiles::of(&host.environment, &host.log.redactor);
+    let outputs = [
+        ("comment-command", command),
+        ("environment", environment),
+        ("version", version),
+        ("head", head),
+    ];
+    warn(&host.log, write_outputs(&outputs, &files, &host.log));
 }
 
 fn warn(log: &Log, done: Result<()>) {

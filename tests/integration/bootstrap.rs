@@ -298,7 +298,9 @@ fn roles(hour: &Hour) {
     let of = |name: &str| subjects(&hour.aws.trust(&roles[name]));
     assert_eq!(of("ci"), ["repo:acme/checkout:environment:ci"]);
     assert_eq!(of("live"), ["repo:acme/checkout:environment:live"]);
-    assert_eq!(of("pull-request"), ["repo:acme/checkout:pull_request"]);
+    let of_pull_requests =
+        ["repo:acme/checkout:pull_request", "repo:acme/checkout:ref:refs/heads/main"];
+    assert_eq!(of("pull-request"), of_pull_requests);
     assert_eq!(of("release"), ["repo:acme/checkout:ref:refs/heads/main"]);
     let may = |name: &str, account: &str, target: &str| {
         hour.aws.is_allowed(&RoleRequest {

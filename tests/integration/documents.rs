@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 
-const COMMANDS: [&str; 18] = [
+const COMMANDS: [&str; 19] = [
     "release",
     "releases",
     "inspect",
@@ -21,6 +21,7 @@ const COMMANDS: [&str; 18] = [
     "prune",
     "unlock",
     "adopt",
+    "comment",
     "build",
     "dockerfile",
     "doctor",
@@ -190,6 +191,7 @@ fn the_documents_name_every_key() {
             &["Manifest", "Lambda", "Docker", "Function", "Deploy", "ReportSettings"][..],
         ),
         ("## cdflow.yml", "src/config/preview.rs", &["Preview"][..]),
+        ("## cdflow.yml", "src/config/comments.rs", &["Comments"][..]),
         ("## cdflow.yml", "src/config/hooks.rs", &["Hooks"][..]),
         ("## Account scheme", "src/config/policy/file.rs", &["PolicyFile"][..]),
         ("## cdflow.yml", "src/config/guards.rs", &["GuardSettings", "EnvironmentGuards"][..]),
@@ -635,14 +637,16 @@ fn read(file: &str) -> String {
     fs::read_to_string(in_repository(file)).unwrap_or_else(|error| panic!("{file}: {error}"))
 }
 
-/// Returns the commands as they are typed: `preview` has subcommands.
+/// Returns the commands as they are typed: `preview` and `comment` have subcommands.
 fn every_command() -> Vec<Vec<&'static str>> {
-    let own = ["up", "down", "reap"].map(|command| vec!["preview", command]);
+    let previews = ["up", "down", "reap"].map(|command| vec!["preview", command]);
+    let comments = ["check", "run"].map(|command| vec!["comment", command]);
     COMMANDS
         .iter()
-        .filter(|command| **command != "preview")
+        .filter(|command| !["preview", "comment"].contains(*command))
         .map(|command| vec![*command])
-        .chain(own)
+        .chain(previews)
+        .chain(comments)
         .collect()
 }
 

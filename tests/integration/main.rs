@@ -27,6 +27,7 @@ mod check_run;
 mod ci;
 mod classic;
 mod code_files;
+mod comments;
 mod container;
 mod current_plans;
 mod defaults;

@@ -287,6 +287,44 @@ fn the_examples_for_previews() {
 }
 
 #[test]
+fn the_example_for_comments() {
+    let company = Company::new();
+    let main = company
+        .project
+        .append("cdflow.yml", "comments: { plan: [ci], apply: [ci], unlock: [ci] }\n")
+        .commit("Comments");
+    let head = company.project.append("infra/main.tf", "\n# A change\n").commit("A change");
+    company.github.world().pull_request(NUMBER, &head);
+    let comment = |body: &str| {
+        let id = company.github.world().comment_now(NUMBER, "grace", body);
+        let mut event = push(&main);
+        event.name = "issue_comment";
+        event.payload["action"] = "created".into();
+        event.payload["issue"] = json!({ "number": NUMBER, "pull_request": {} });
+        event.payload["comment"] = json!({ "id": id, "body": body });
+        event
+    };
+    let ran = company.run("comment.yml", &comment("/cdflow plan ci"), 1);
+    assert_eq!(steps(&ran, &[]), ["check: comment check", "release: release", "plan: comment run"]);
+    // Only a job with an environment gets its role, and the check gets none.
+    assert_eq!((ran[0].role.as_str(), ran[2].role.ends_with("-pull-request")), ("", true));
+    assert!(ran[2].subject.ends_with(":ref:refs/heads/main"), "{}", ran[2].subject);
+    let comments = company.comments();
+    assert!(comments.iter().any(|it| it.contains("checkout → ci")), "{comments:?}");
+
+    let ran = company.run("comment.yml", &comment("/cdflow apply ci"), 2);
+    assert_eq!(steps(&ran, &[]), ["check: comment check", "apply: comment run"]);
+    has(&ran, &format!("Deployed checkout pr-{NUMBER}-{} to ci", &head[..7]));
+    assert!(ran[1].subject.ends_with(":environment:ci") && ran[1].role.ends_with("-ci"));
+
+    assert!(company.run("comment.yml", &comment("looks good"), 3).is_empty());
+    // A comment on an issue.
+    let mut event = comment("/cdflow apply ci");
+    event.payload["issue"] = json!({ "number": 3 });
+    assert!(company.run("comment.yml", &event, 4).is_empty());
+}
+
+#[test]
 fn the_example_with_several_components() {
     let company = Company::new();
     for name in ["checkout", "catalogue", "search"] {

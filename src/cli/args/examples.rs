@@ -48,6 +48,18 @@ pub(super) const UNLOCK: &str = "Examples:
 pub(super) const ADOPT: &str = "Examples:
   cdflow adopt live 42 --from s3://old-states/shop.tfstate";
 
+pub(super) const COMMENT: &str = "Examples:
+  cdflow comment check
+  cdflow comment run
+
+Both are for a workflow that `issue_comment` starts: docs/comment-commands.md has it.";
+
+pub(super) const COMMENT_CHECK: &str = "Examples:
+  cdflow comment check";
+
+pub(super) const COMMENT_RUN: &str = "Examples:
+  cdflow comment run --head 6dcb09b5b57875f334f61aebed695e2e4193db5e";
+
 pub(super) const BUILD: &str = "Examples:
   cdflow build
   cdflow build --dev --tag shop:dev";

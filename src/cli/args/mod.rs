@@ -6,6 +6,7 @@
 
 mod adopt;
 mod build;
+mod comment;
 mod completions;
 mod deploy;
 mod destroy;
@@ -32,6 +33,7 @@ use clap::{Parser, Subcommand};
 pub(crate) use self::{
     adopt::AdoptInputs,
     build::BuildInputs,
+    comment::{CommentRunInputs, CommentStep},
     completions::{CompletionsInputs, Shell},
     deploy::DeployInputs,
     destroy::DestroyInputs,
@@ -70,6 +72,9 @@ pub(crate) struct Inputs {
 pub(crate) enum Command {
     #[command(flatten)]
     Component(ComponentCommand),
+    /// Carry out the command in a comment on a pull request
+    #[command(subcommand, after_help = examples::COMMENT)]
+    Comment(CommentStep),
     /// Build the image of a function component for this machine
     Build(BuildInputs),
     /// Print or write the Dockerfile of a function component

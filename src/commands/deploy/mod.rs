@@ -86,7 +86,9 @@ fn order<'c>(
         order.last_state = None;
     }
     let reviewed = inputs.reviewed.unwrap_or(Reviewed::Unset);
-    if reviewed != Reviewed::Unset || order.limits.requires_review {
+    // A comment applies what the pull request showed, and nothing else.
+    let is_commanded = context.host.github().is_some_and(|run| run.commanded.is_some());
+    if reviewed != Reviewed::Unset || order.limits.requires_review || is_commanded {
         order.review = Some(order.limits.review);
     }
     order.is_exact = reviewed == Reviewed::Exact;

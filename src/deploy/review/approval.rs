@@ -1,21 +1,31 @@
 //! Which pull request brought a release, and who has approved it.
 
+use jiff::Timestamp;
+
 use crate::{
     base::error::{Error, Result},
     config::guards::ReviewRule,
     context::Context,
-    services::github::{Api, Approval, Discounted, GitHubError, PullRequest},
+    services::{
+        ci::Commanded,
+        github::{Api, Approval, Discounted, GitHubError, PullRequest},
+    },
 };
 
 /// What is left where a review cannot be used.
 pub(super) const WITHOUT_REVIEW: &str =
     "or deploy without --reviewed, if the rules of the environment allow it";
 
-/// A merged pull request with enough approvals of its newest commit.
+/// A pull request with enough approvals of its newest commit: merged, or open with a comment that
+/// commands the apply.
 pub(super) struct Approved {
     pub(super) pull_request: PullRequest,
     pub(super) repository: u64,
     pub(super) approvals: Vec<Approval>,
+    /// How many approvals the plan itself needs.
+    pub(super) needed: usize,
+    /// When the comment was written. Its author has seen the plans before it.
+    pub(super) commanded: Option<Timestamp>,
 }
 
 /// Returns the pull request whose merge created `commit`.
@@ -36,7 +46,38 @@ pub(super) async fn of_commit(
     if approvals.len() < rule.approvals {
         return Err(lacking(&pull_request, rule, &approvals, &discounted));
     }
-    Ok(Approved { pull_request, repository, approvals })
+    let needed = rule.approvals;
+    Ok(Approved { pull_request, repository, approvals, needed, commanded: None })
+}
+
+/// Returns the open pull request whose comment commands the apply. Approvals are needed if the
+/// environment requires a review.
+pub(super) async fn of_command(
+    context: &Context,
+    (pull_request, commanded): (&PullRequest, &Commanded),
+    rule: Option<ReviewRule>,
+) -> Result<Approved> {
+    let asking = async { Ok(ask_open(context, pull_request.number, rule).await) };
+    let asked = context.host.interrupt.or_cancel("asking GitHub", asking).await?;
+    let (now, repository, (approvals, discounted)) = asked.map_err(GitHubError::into_error)?;
+    let number = now.number;
+    if !now.is_open() || now.head.sha != pull_request.head.sha {
+        let why = match now.is_open() {
+            true => format!("{} is its newest commit now", now.head.sha),
+            false => "it is closed".to_owned(),
+        };
+        return Err(Error::refused(format!(
+            "pull request #{number} has changed since the comment"
+        ))
+        .why(why)
+        .hint("look at what has changed, and write a new comment"));
+    }
+    if let Some(rule) = rule.filter(|rule| approvals.len() < rule.approvals) {
+        return Err(lacking(&now, rule, &approvals, &discounted));
+    }
+    let needed = rule.map_or(0, |rule| rule.approvals);
+    let commanded = Some(commanded.at);
+    Ok(Approved { pull_request: now, repository, approvals, needed, commanded })
 }
 
 /// Only a run of GitHub Actions has a repository whose reviews cdflow can read.
@@ -48,6 +89,20 @@ fn check_on_github(context: &Context) -> Result<()> {
             .hint("deploy in a workflow (docs/reviewed.md)")
             .hint(WITHOUT_REVIEW)),
     }
+}
+
+async fn ask_open(
+    context: &Context,
+    number: u64,
+    rule: Option<ReviewRule>,
+) -> Result<Found, GitHubError> {
+    let api = Api::of(&context.host, context.github_token.as_ref())?;
+    let pull_request = api.pull_request(number).await?;
+    let approvals = match rule {
+        Some(_) => api.approvals(&pull_request).await?,
+        None => Default::default(),
+    };
+    Ok((pull_request, api.repository_id().await?, approvals))
 }
 
 type Found = (PullRequest, u64, (Vec<Approval>, Vec<Discounted>));
@@ -78,5 +133,5 @@ fn lacking(
     }
     Error::refused(format!("pull request #{} was not approved", of.number))
         .why(why)
-        .hint("have its newest commit approved on GitHub, and run this job again")
+        .hint("have its newest commit approved on GitHub, then run this job or the command again")
 }

@@ -1,5 +1,7 @@
 //! The pull request that brought a release, and the plan that it showed.
 
+use jiff::Timestamp;
+
 use super::{
     approval::{self, Approved},
     record::{Place, PlanRecord, Records},
@@ -33,23 +35,30 @@ pub(super) async fn found<'c>(
             .why("it does not record its commit")
             .hint("make the release from a commit of the repository")
     })?;
-    let approved = approval::of_commit(context, commit, rule).await?;
+    let command = context.host.github().and_then(|run| run.commanded());
+    let approved = match command {
+        Some(command) => {
+            let rule = Some(rule).filter(|_| order.limits.requires_review);
+            approval::of_command(context, command, rule).await?
+        }
+        None => approval::of_commit(context, commit, rule).await?,
+    };
     let number = approved.pull_request.number;
     let opening = Records::existing(context);
     let opened = context.host.interrupt.or_cancel("reading the reviewed plan", opening).await?;
-    let records = opened.ok_or_else(|| not_recorded(order, number))?;
-    let finding = find(&records, order, &approved, rule);
+    let records = opened.ok_or_else(|| not_recorded(order, &approved))?;
+    let finding = find(&records, order, &approved);
     let (record, approvals) =
         context.host.interrupt.or_cancel("reading the reviewed plan", finding).await?;
     Ok(Found { records, record, pull_request: number, approvals })
 }
 
-/// Returns the newest record that does what enough people saw when they approved.
+/// Returns the newest record that does what enough people saw when they approved, and what the
+/// author of the comment saw.
 async fn find(
     records: &Records<'_>,
     order: &Order<'_>,
     approved: &Approved,
-    rule: ReviewRule,
 ) -> Result<(PlanRecord, Vec<Approval>)> {
     let number = approved.pull_request.number;
     let place = Place {
@@ -59,10 +68,11 @@ async fn find(
     };
     let names = records.names(&place).await?;
     if names.is_empty() {
-        return Err(not_recorded(order, number));
+        return Err(not_recorded(order, approved));
     }
     let (mut newest, mut next) = (None, None);
     let mut seen: Option<(PlanRecord, Vec<Approval>)> = None;
+    let mut is_commanded = approved.commanded.is_none();
     for name in names {
         let record = records.get(&name, &place).await?;
         if record.repository != approved.repository {
@@ -74,19 +84,28 @@ async fn find(
         }
         // An approval is for the plan that was the newest one at that time.
         newest = newest.or(Some(record.made));
-        let is_for = |it: &&Approval| it.at >= record.made && next.is_none_or(|next| it.at < next);
-        let own: Vec<Approval> = approved.approvals.iter().filter(is_for).cloned().collect();
+        let is_for = |at: Timestamp| at >= record.made && next.is_none_or(|next| at < next);
+        let own = approved.approvals.iter().filter(|it| is_for(it.at));
+        let own: Vec<Approval> = own.cloned().collect();
+        let commands = approved.commanded.is_some_and(is_for);
         next = Some(record.made);
         let (record, approvals) = match seen.take() {
             Some((later, approvals)) if is_same(&later, &record) => {
+                is_commanded |= commands;
                 (later, [approvals, own].concat())
             }
-            _ => (record, own),
+            _ => {
+                is_commanded = approved.commanded.is_none() || commands;
+                (record, own)
+            }
         };
-        if approvals.len() >= rule.approvals {
+        if approvals.len() >= approved.needed && is_commanded {
             return Ok((record, approvals));
         }
         seen = Some((record, approvals));
+    }
+    if approved.commanded.is_some() {
+        return Err(not_seen(order, newest, number, approved.needed));
     }
     let made = newest.map_or_else(String::new, |made| format!(" at {made:.0}"));
     Err(Error::refused(format!(
@@ -103,14 +122,36 @@ fn is_same(one: &PlanRecord, other: &PlanRecord) -> bool {
         && differences((&one.effects, &one.words), (&other.effects, &other.words)).is_empty()
 }
 
-fn not_recorded(order: &Order<'_>, number: u64) -> Error {
+/// The refusal of a comment that was written before the plan, or before its approvals.
+fn not_seen(order: &Order<'_>, made: Option<Timestamp>, number: u64, needed: usize) -> Error {
     let environment = order.environment();
+    let made = made.map_or_else(String::new, |made| format!(" at {made:.0}"));
+    let approved = match needed {
+        0 => "",
+        _ => ", and its approvals must be for the same plan",
+    };
     Error::refused(format!(
+        "the comment on pull request #{number} was written before the plan for `{environment}`"
+    ))
+    .why(format!("the newest plan of its newest commit was made{made}{approved}"))
+    .hint("look at that plan, and write the comment again")
+}
+
+fn not_recorded(order: &Order<'_>, approved: &Approved) -> Error {
+    let environment = order.environment();
+    let number = approved.pull_request.number;
+    let error = Error::refused(format!(
         "the newest commit of pull request #{number} has no recorded plan for `{environment}`"
     ))
-    .why("only what was reviewed is applied")
-    .hint(format!(
-        "in the pull request's workflow, run `deploy` with `environment: {environment}` and \
-         `plan-only: true` (docs/reviewed.md)"
-    ))
+    .why("only what was reviewed is applied");
+    match approved.commanded {
+        Some(_) => error.hint(format!(
+            "write `/cdflow plan {environment}`, look at the plan, and write \
+             `/cdflow apply {environment}` again"
+        )),
+        None => error.hint(format!(
+            "in the pull request's workflow, run `deploy` with `environment: {environment}` and \
+             `plan-only: true` (docs/reviewed.md)"
+        )),
+    }
 }

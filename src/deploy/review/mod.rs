@@ -141,7 +141,7 @@ pub(super) async fn check(
     if !now.is_empty() {
         let found = differences((&record.effects, &record.words), (&now, &words));
         if !found.is_empty() {
-            return Err(different(&record, &found));
+            return Err(different(context, &record, &found));
         }
         if record.code != code(prepared) {
             return Err(other_code(&record));
@@ -163,6 +163,9 @@ pub(super) fn summary(reviewed: &Reviewed) -> String {
     let Reviewed { pull_request, approved_by, plan } = reviewed;
     let people = approved_by.join(", ");
     match plan {
+        None if approved_by.is_empty() => {
+            format!("The plan does what pull request #{pull_request} showed")
+        }
         None => {
             format!("The plan does what pull request #{pull_request} showed, approved by {people}")
         }
@@ -171,6 +174,28 @@ pub(super) fn summary(reviewed: &Reviewed) -> String {
              by {people}"
         ),
     }
+}
+
+/// Refuses another release than that of the newest commit in a run that a comment commands. Its
+/// version has only seven digits of the commit.
+pub(super) fn check_commit(context: &Context, prepared: &Prepared) -> Result<()> {
+    let Some((pull_request, _)) = context.host.github().and_then(|run| run.commanded()) else {
+        return Ok(());
+    };
+    let (number, head) = (pull_request.number, &pull_request.head.sha);
+    if prepared.facts.commit() == Some(head.as_str()) {
+        return Ok(());
+    }
+    let commit = prepared.facts.commit().unwrap_or("none");
+    Err(Error::refused(format!(
+        "the release is not of the newest commit of pull request #{number}"
+    ))
+    .why(format!("its commit is {commit}, and the newest one is {head}"))
+    .hint("in the pull request's workflow, check out `github.event.pull_request.head.sha`"))
+}
+
+fn is_commanded(context: &Context) -> bool {
+    context.host.github().is_some_and(|run| run.commanded.is_some())
 }
 
 /// Refuses a record of another account, region or state.
@@ -195,17 +220,25 @@ fn check_place(
         .hint("open a pull request with the same change, and have its plan approved"))
 }
 
-fn different(record: &PlanRecord, found: &[Difference]) -> Error {
+fn different(context: &Context, record: &PlanRecord, found: &[Difference]) -> Error {
     let shown = found.iter().take(SHOWN).map(|it| format!("\n  - {it}"));
     let mut list: String = shown.collect();
     if found.len() > SHOWN {
         list += &format!("\n  - and {} more", found.len() - SHOWN);
     }
-    Error::refused(format!(
-        "the plan is not the one that pull request #{} showed for `{}`",
-        record.pull_request, record.environment
+    let environment = &record.environment;
+    let error = Error::refused(format!(
+        "the plan is not the one that pull request #{} showed for `{environment}`",
+        record.pull_request
     ))
-    .why(format!("nothing was applied, because these changes differ:{list}"))
+    .why(format!("nothing was applied, because these changes differ:{list}"));
+    if is_commanded(context) {
+        return error.hint(format!(
+            "something has changed since the plan: write `/cdflow plan {environment}`, look at the \
+             new plan, and write `/cdflow apply {environment}` again"
+        ));
+    }
+    error
     .hint(
         "something has changed since the review: another deploy, the real resources, or the code. \
          Open a pull request with what is still to do, and have its plan approved",

@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use serde::Deserialize;
+use serde_json::Value;
 
+use super::run::CommentEvent;
 use crate::{
     base::{
         error::{Error, Result},
@@ -15,10 +17,28 @@ use crate::{
 
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct Event {
+    pub(crate) action: Option<String>,
     pub(crate) repository: Option<Repository>,
     pub(crate) pull_request: Option<PullRequest>,
     pub(crate) issue: Option<Issue>,
     pub(crate) workflow_run: Option<WorkflowRun>,
+    /// Other events have a comment of another kind.
+    pub(crate) comment: Option<Value>,
+}
+
+impl Event {
+    /// Returns the comment of an `issue_comment` event on a pull request.
+    pub(crate) fn new_comment(&self, name: &str) -> Option<CommentEvent> {
+        let issue = self.issue.as_ref().filter(|_| name == "issue_comment")?;
+        issue.pull_request.as_ref()?;
+        let comment = self.comment.as_ref()?;
+        Some(CommentEvent {
+            id: comment["id"].as_u64()?,
+            body: comment["body"].as_str().unwrap_or_default().to_owned(),
+            pull_request: issue.number,
+            is_new: self.action.as_deref() == Some("created"),
+        })
+    }
 }
 
 #[derive(Debug, Deserialize)]

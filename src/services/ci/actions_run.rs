@@ -29,6 +29,8 @@ pub(crate) fn read(environment: &ProcessEnv) -> Result<Run> {
             sha: environment.text("GITHUB_SHA"),
             triggered_by: triggered_by(name, &event),
             outsider: outsider(name, &event),
+            comment: event.new_comment(name),
+            commanded: None,
             pull_request: event.pull_request,
             run_id: environment.number("GITHUB_RUN_ID"),
             attempt: environment.number("GITHUB_RUN_ATTEMPT").unwrap_or(1),

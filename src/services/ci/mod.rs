@@ -15,7 +15,7 @@ pub(crate) mod step_folder;
 pub(crate) use self::{
     default_version::version,
     fork_guard::{Files, Verdict, judge, of_comment, of_foreign_change, of_unknown_commit},
-    run::{GitHubRun, Run, short},
+    run::{Commanded, CommentEvent, GitHubRun, Run, short},
 };
 use crate::base::{error::Result, process_env::ProcessEnv};
 

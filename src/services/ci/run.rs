@@ -1,5 +1,7 @@
 //! What is known of a run of a CI, read once and from then on a value.
 
+use jiff::Timestamp;
+
 use crate::services::github::{PullRequest, RepositoryName};
 
 /// Names of people and forks are untrusted: they are only displayed.
@@ -36,12 +38,22 @@ pub(crate) struct GitHubRun {
     pub(crate) pull_request: Option<PullRequest>,
     /// The change from outside that triggered this run, which has secrets.
     pub(crate) outsider: Option<Outsider>,
+    /// The comment on a pull request that started the run.
+    pub(crate) comment: Option<CommentEvent>,
+    /// The comment that commands the run, once cdflow has accepted it. `pull_request` is then the
+    /// one that it is on.
+    pub(crate) commanded: Option<Commanded>,
     pub(crate) run_id: Option<u64>,
     /// 1 for the first; counts up when the run is run again.
     pub(crate) attempt: u64,
 }
 
 impl GitHubRun {
+    /// Returns the pull request and its comment that commands the run.
+    pub(crate) fn commanded(&self) -> Option<(&PullRequest, &Commanded)> {
+        self.pull_request.as_ref().zip(self.commanded.as_ref())
+    }
+
     /// Returns the commits of the repository itself that the run is for.
     pub(crate) fn own_commits(&self) -> Vec<&str> {
         [&self.sha, &self.triggered_by].into_iter().filter_map(Option::as_deref).collect()
@@ -55,6 +67,23 @@ pub(crate) enum Outsider {
     Head { sha: String, whose: String },
     /// A comment on this pull request: the event does not name the author of the change.
     Unknown { pull_request: u64 },
+}
+
+/// A comment on a pull request, as the event describes it. Anybody can write one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct CommentEvent {
+    pub(crate) id: u64,
+    pub(crate) body: String,
+    pub(crate) pull_request: u64,
+    /// False: it was edited or deleted.
+    pub(crate) is_new: bool,
+}
+
+/// Who commands a run by a comment, and since when the comment exists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Commanded {
+    pub(crate) login: String,
+    pub(crate) at: Timestamp,
 }
 
 /// Seven digits, as git shortens a commit.

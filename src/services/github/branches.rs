@@ -1,5 +1,6 @@
 //! Branches of the repository, and whether one has a commit.
 
+use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::{
@@ -43,6 +44,26 @@ impl Api {
             Some(BranchHead { name, commit: it.object.sha })
         };
         Ok(found.into_iter().filter_map(branch).collect())
+    }
+
+    /// Returns when `commit` became the newest commit of the branch. None if GitHub does not list
+    /// that among the newest pushes. The dates of a commit are no proof: its author sets them.
+    pub(crate) async fn pushed_at(
+        &self,
+        branch: &str,
+        commit: &str,
+    ) -> Result<Option<Timestamp>, GitHubError> {
+        #[derive(Deserialize)]
+        struct Activity {
+            after: String,
+            timestamp: Timestamp,
+        }
+        let doing = format!("read the pushes to `{}`", branch.escape_debug());
+        let name = segment(&format!("refs/heads/{branch}"));
+        let route = self.route(&format!("/activity?ref={name}&per_page=100"));
+        let pushes: Vec<Activity> = self.client.ask(Call::get(route, &doing, NEEDS)).await?;
+        // The newest push comes first.
+        Ok(pushes.into_iter().find(|it| it.after == commit).map(|it| it.timestamp))
     }
 
     /// Whether `commit` is the newest commit of the branch or one before it.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use hyper::Method;
+use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::json;
 
@@ -28,6 +29,17 @@ pub(crate) struct Comment {
     pub(crate) author_is_bot: bool,
     pub(crate) body: String,
     pub(crate) html_url: String,
+}
+
+/// A comment with its author and its times.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct DatedComment {
+    /// None: the account was deleted.
+    pub(crate) user: Option<GitHubAccount>,
+    #[serde(default)]
+    pub(crate) body: Option<String>,
+    pub(crate) created_at: Timestamp,
+    pub(crate) updated_at: Timestamp,
 }
 
 /// As GitHub sends it.
@@ -104,6 +116,17 @@ impl Api {
         match self.client.ask::<Comment>(Call::get(route, &doing, "pull-requests: read")).await {
             Ok(_) => Ok(true),
             Err(error) if error.kind == GitHubErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Returns the comment as it is now. None if it was deleted.
+    pub(crate) async fn comment(&self, id: u64) -> Result<Option<DatedComment>, GitHubError> {
+        let doing = format!("read the comment {id}");
+        let route = self.route(&format!("/issues/comments/{id}"));
+        match self.client.ask(Call::get(route, &doing, "pull-requests: read")).await {
+            Ok(found) => Ok(Some(found)),
+            Err(error) if error.kind == GitHubErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
     }

@@ -9,6 +9,7 @@ mod comments;
 mod deployments;
 mod error;
 mod pull_request;
+mod reactions;
 mod release_body;
 mod releases;
 mod repository;
@@ -22,10 +23,11 @@ pub(crate) use self::{
     api::Api,
     branches::BranchHead,
     checks::{CheckRun, NewCheckRun},
-    comments::Comment,
+    comments::{Comment, DatedComment},
     deployments::{Deployment, NewDeployment, NewStatus, Status},
     error::{GitHubError, GitHubErrorKind},
     pull_request::PullRequest,
+    reactions::Reaction,
     release_body::Section,
     releases::{GitHubRelease, NewRelease},
     repository::{Repository, RepositoryName},

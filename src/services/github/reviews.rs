@@ -66,7 +66,8 @@ impl Api {
         Ok((counted, discounted))
     }
 
-    async fn can_push(&self, login: &str) -> Result<bool, GitHubError> {
+    /// Whether a person may push to the repository: the roles write, maintain and admin.
+    pub(crate) async fn can_push(&self, login: &str) -> Result<bool, GitHubError> {
         #[derive(Deserialize)]
         struct Permission {
             permission: String,

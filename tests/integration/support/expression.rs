@@ -1,5 +1,5 @@
 //! The expressions of workflows, as far as the examples use them: names, strings, `==`, `!=`, `&&`,
-//! `||`, parentheses. Anything else is a failure of the test.
+//! `||`, parentheses, `startsWith`. Anything else is a failure of the test.
 
 use serde_json::Value;
 
@@ -90,6 +90,13 @@ impl Parser<'_> {
             let (text, rest) = text.split_once('\'').expect("a string ends");
             self.rest = rest.trim_start();
             return Value::from(text);
+        }
+        if self.takes("startsWith(") {
+            let text = self.any();
+            assert!(self.takes(","), "`,` is missing before `{}`", self.rest);
+            let start = self.any();
+            assert!(self.takes(")"), "`)` is missing before `{}`", self.rest);
+            return Value::from(shown(&text).starts_with(&shown(&start)));
         }
         let is_name = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
         let end = self.rest.find(|c| !is_name(c)).unwrap_or(self.rest.len());

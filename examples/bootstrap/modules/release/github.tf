@@ -14,15 +14,21 @@ locals {
     }
   }
 
+  release_subjects = flatten([for repository in var.repositories : [for ref in var.release_refs : "repo:${repository}:ref:${ref}"]])
+
   jobs = {
     release = {
-      subjects   = flatten([for repository in var.repositories : [for ref in var.release_refs : "repo:${repository}:ref:${ref}"]])
+      subjects   = local.release_subjects
       releases   = true
       deploys_to = []
       plans_in   = []
     }
+    # A command in a comment starts a run on the default branch.
     pull-request = {
-      subjects   = [for repository in var.repositories : "repo:${repository}:pull_request"]
+      subjects = concat(
+        [for repository in var.repositories : "repo:${repository}:pull_request"],
+        [for subject in local.release_subjects : subject if strcontains(subject, ":ref:refs/heads/")],
+      )
       releases   = false
       deploys_to = []
       plans_in   = keys(var.plan_roles)
@@ -32,7 +38,7 @@ locals {
   # On a schedule, `preview reap` runs on a branch.
   previews = var.preview_alias == null ? {} : {
     preview = {
-      subjects   = concat(local.jobs.release.subjects, local.jobs["pull-request"].subjects)
+      subjects   = distinct(concat(local.release_subjects, local.jobs["pull-request"].subjects))
       releases   = true
       deploys_to = [var.preview_alias]
       plans_in   = [var.preview_alias]

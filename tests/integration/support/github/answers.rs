@@ -78,6 +78,21 @@ pub(super) fn comment(world: &World, id: u64, comment: &Comment) -> Value {
     with(example("issue-comment"), values)
 }
 
+pub(super) fn reaction(login: &str, content: &str) -> Value {
+    with(example("reaction"), json!({ "user": user(login), "content": content }))
+}
+
+/// The push by which the branch of a pull request got its newest commit. The example of GitHub's
+/// description has the keys of an older one.
+pub(super) fn push(it: &PullRequest) -> Option<Value> {
+    let branch = example("pull-request")["head"]["ref"].as_str().unwrap().to_owned();
+    Some(json!({
+        "id": 1, "node_id": "", "before": "0".repeat(40), "after": it.head_sha,
+        "ref": format!("refs/heads/{branch}"), "timestamp": time(it.pushed_at?),
+        "activity_type": "push", "actor": user(&it.author),
+    }))
+}
+
 pub(super) fn pull_request(number: u64, it: &PullRequest) -> Value {
     with(filled(example("pull-request"), number, it), json!({ "merged": it.is_merged }))
 }

@@ -121,7 +121,7 @@ fn by_rules(world: &mut World, asked: &Asked, json: &Value) -> Answered {
     let accepted: &[&str] = match parts.as_slice() {
         ["issues", ..] => &["issues", "pull_requests"],
         ["pulls", ..] | ["commits", _, "pulls"] => &["pull_requests"],
-        ["releases" | "git" | "compare", ..] => &["contents"],
+        ["releases" | "git" | "compare" | "activity", ..] => &["contents"],
         ["check-runs", ..] | ["commits", _, "check-runs"] => &["checks"],
         ["deployments", ..] => &["deployments"],
         ["environments", ..] => &["administration"],
@@ -201,6 +201,14 @@ fn by_rules(world: &mut World, asked: &Asked, json: &Value) -> Answered {
                 world,
                 &wanted,
                 found.map(|(number, it)| answers::listed_pull_request(*number, it)).collect(),
+            )
+        }
+        ("GET", ["activity"]) => {
+            let name = wanted.query.iter().find(|(key, _)| key == "ref").map(|(_, it)| it.clone());
+            let pushes = world.pull_requests.values().filter_map(|it| answers::push(it));
+            ok(
+                200,
+                pushes.filter(|it| name.as_ref().is_none_or(|name| it["ref"] == **name)).collect(),
             )
         }
         ("GET", ["git", "matching-refs", prefix @ ..]) => {
@@ -286,6 +294,9 @@ fn compared(world: &World, base: &str, head: &str) -> Option<&'static str> {
 }
 
 fn issues(world: &mut World, wanted: &Wanted<'_>, parts: &[&str]) -> Answered {
+    if let ("POST", ["comments", id, "reactions"]) = (wanted.asked.method.as_str(), parts) {
+        return react(world, wanted, id.parse().unwrap_or_default());
+    }
     let body = wanted.json["body"].as_str().unwrap_or_default();
     let is_write = ["POST", "PATCH"].contains(&wanted.asked.method.as_str());
     if is_write && (body.is_empty() || body.chars().count() > COMMENT_LIMIT) {
@@ -328,6 +339,21 @@ fn issues(world: &mut World, wanted: &Wanted<'_>, parts: &[&str]) -> Answered {
         }
         _ => refusal(404, "Not Found"),
     }
+}
+
+/// A second reaction of the same kind changes nothing.
+fn react(world: &mut World, wanted: &Wanted<'_>, comment: u64) -> Answered {
+    if !world.comments.contains_key(&comment) {
+        return refusal(404, "Not Found");
+    }
+    let content = wanted.json["content"].as_str().unwrap_or_default();
+    let reaction = (comment, wanted.login.to_owned(), content.to_owned());
+    let answer = answers::reaction(wanted.login, content);
+    if world.reactions.contains(&reaction) {
+        return ok(200, answer);
+    }
+    world.reactions.push(reaction);
+    ok(201, answer)
 }
 
 fn releases(world: &mut World, wanted: &Wanted<'_>, parts: &[&str]) -> Answered {

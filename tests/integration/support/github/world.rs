@@ -19,6 +19,8 @@ pub(crate) struct World {
     pub(crate) tokens: BTreeMap<String, Token>,
     pub(crate) pull_requests: BTreeMap<u64, PullRequest>,
     pub(crate) comments: BTreeMap<u64, Comment>,
+    /// Comment, login and content, in the order in which they came.
+    pub(crate) reactions: Vec<(u64, String, String)>,
     pub(crate) releases: BTreeMap<u64, Release>,
     pub(crate) deployments: BTreeMap<u64, Deployment>,
     pub(crate) environments: Vec<String>,
@@ -61,6 +63,8 @@ pub(crate) struct PullRequest {
     pub(crate) is_merged: bool,
     pub(crate) is_draft: bool,
     pub(crate) head_sha: String,
+    /// When the branch got it, in seconds since 1970. None: GitHub lists no such push.
+    pub(crate) pushed_at: Option<i64>,
     /// The commit that the base branch has by it.
     pub(crate) merge_commit_sha: Option<String>,
     /// That came with it, besides these two.
@@ -154,6 +158,7 @@ impl World {
             tokens: BTreeMap::from([(TOKEN.to_owned(), actions)]),
             pull_requests: BTreeMap::new(),
             comments: BTreeMap::new(),
+            reactions: Vec::new(),
             releases: BTreeMap::new(),
             deployments: BTreeMap::new(),
             environments: Vec::new(),
@@ -194,6 +199,7 @@ impl World {
             is_merged: false,
             is_draft: false,
             head_sha: head_sha.to_owned(),
+            pushed_at: Some(BEGINNING),
             merge_commit_sha: None,
             other_commits: Vec::new(),
             head_repository: Some(super::REPOSITORY_ID),
@@ -217,6 +223,22 @@ impl World {
             at: jiff::Timestamp::now().as_second() + 1,
         };
         pull_request.reviews.push(review);
+    }
+
+    /// A comment of now, by the clock that cdflow has too.
+    pub(crate) fn comment_now(&mut self, issue: u64, author: &str, body: &str) -> u64 {
+        let id = self.comment(issue, author, body);
+        let comment = self.comments.get_mut(&id).unwrap();
+        // GitHub counts in seconds, and a plan might have been made in this one.
+        comment.created_at = jiff::Timestamp::now().as_second() + 1;
+        comment.updated_at = comment.created_at;
+        id
+    }
+
+    /// What was answered to a comment, in the order in which it came.
+    pub(crate) fn reactions_to(&self, comment: u64) -> Vec<String> {
+        let found = self.reactions.iter().filter(|(to, ..)| *to == comment);
+        found.map(|(_, _, content)| content.clone()).collect()
     }
 
     pub(crate) fn comment(&mut self, issue: u64, author: &str, body: &str) -> u64 {
