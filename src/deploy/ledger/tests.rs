@@ -1,6 +1,6 @@
 //! Tests of the ledger in a folder store.
 
-use std::os::unix::fs::PermissionsExt;
+use std::{collections::BTreeSet, os::unix::fs::PermissionsExt};
 
 use jiff::Timestamp;
 
@@ -122,6 +122,26 @@ async fn no_more_pages_are_read_than_necessary() {
     std::fs::write(folder.path().join("t/c/ledger/live/9999999998.start.json"), "damaged").unwrap();
     assert!(numbers(20).await.1);
     ledger.newest(50).await.unwrap_err();
+}
+
+/// A deploy takes as many requests after a thousand runs as after two.
+#[tokio::test]
+async fn nothing_is_read_behind_the_run_that_is_looked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(&folder);
+    let ledger = Ledger::new(&store, &identity(), &"live".parse().unwrap());
+    for version in ["1", "2", "3", "4"] {
+        run(&ledger, Action::Deploy, version, Some(Outcome::Succeeded)).await;
+    }
+    let third = folder.path().join("t/c/ledger/live/9999999996.start.json");
+    std::fs::write(third, "damaged").unwrap();
+    let newest = |entry: &Entry| entry.start.number == 4;
+    assert!(newest(&ledger.record().await.unwrap().settled.unwrap()));
+    let found = ledger.find(newest).await.unwrap().unwrap();
+    assert_eq!(ledger.find_recent(9, |_| true).await.unwrap(), Some(found.clone()));
+    assert_eq!(ledger.written(&found.start).await.unwrap(), Some(found.start));
+    ledger.find(|_| false).await.unwrap_err();
+    assert_eq!(ledger.newest(0).await.unwrap(), (vec![], true));
 }
 
 #[tokio::test]
