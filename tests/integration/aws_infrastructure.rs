@@ -2,7 +2,8 @@
 //! resources of the real AWS provider in the environment's account.
 
 use crate::support::{
-    AMBIENT_KEY, AMBIENT_SECRET, Aws, DEV, Probe, Project, RELEASE, Running, files_under, platform,
+    AMBIENT_KEY, AMBIENT_SECRET, Aws, DEV, Probe, Process, Project, RELEASE, Running, files_under,
+    platform,
 };
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -78,10 +79,10 @@ struct Seen {
 impl Seen {
     fn look(&mut self, running: &Running) {
         self.peak_memory = self.peak_memory.max(running.peak_memory().unwrap_or(0));
-        let own = fs::read(format!("/proc/{}/cmdline", running.pid())).unwrap_or_default();
+        let Some(own) = Process::of(running.pid()) else { return };
         for process in running.processes() {
             // Between its birth and its program a child is a copy of its parent.
-            if fs::read(format!("/proc/{}/cmdline", process.pid)).ok().as_ref() == Some(&own) {
+            if process.arguments == own.arguments {
                 continue;
             }
             let names = process.environment.iter().map(|(name, value)| format!("{name}={value}"));

@@ -1,7 +1,8 @@
 //! A component that lives under faults: AWS and GitHub fail at random, runs are cancelled at random
 //! times. After each run eight invariants hold, and in the end everything works.
 //!
-//! `make test` lives through a few runs; `make soak` does it for 20 minutes and prints the figures.
+//! `make test` lives through a few runs without a provider; `make soak` does it for 20 minutes with
+//! the AWS provider and prints the figures.
 
 use crate::preview::{NUMBER, for_pull_request, furnished};
 use crate::races::Random;
@@ -13,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 /// The runs of `make test`.
-const RUNS: u64 = 2;
+const RUNS: u64 = 4;
 /// Of a hundred runs so many get a signal, within the first so many milliseconds.
 const SIGNALLED: u64 = 20;
 const SIGNAL_WITHIN: u64 = 8000;
@@ -36,9 +37,11 @@ struct Life {
 }
 
 impl Life {
-    fn new(seed: u64) -> Self {
+    fn new(seed: u64, has_provider: bool) -> Self {
         let aws = Aws::new("soak");
-        let project = furnished(Project::aws(aws.name(), &aws).with_aws_provider(), "{}");
+        let project = Project::aws(aws.name(), &aws);
+        let project = if has_provider { project.with_aws_provider() } else { project };
+        let project = furnished(project, "{}");
         project.append(
             "infra/main.tf",
             "\nvariable \"secrets\" {\n  type = map(string)\n}\n\nresource \"terraform_data\" \
@@ -255,7 +258,7 @@ fn a_component_lives_under_faults() {
     let seconds: Option<u64> =
         std::env::var("CDFLOW_TEST_SOAK").ok().map(|seconds| seconds.parse().unwrap());
     let began = Instant::now();
-    let mut life = Life::new(seed);
+    let mut life = Life::new(seed, seconds.is_some());
     let mut bad = Vec::new();
     let mut rounds = 0;
     while seconds.map_or(rounds < RUNS, |limit| began.elapsed().as_secs() < limit) {

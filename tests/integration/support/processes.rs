@@ -21,13 +21,18 @@ impl Process {
             let text = String::from_utf8_lossy(&bytes).into_owned();
             Some(text.split_terminator('\0').map(str::to_owned).collect::<Vec<_>>())
         };
-        let environment = strings("environ")?
-            .into_iter()
-            .filter_map(|entry| {
-                entry.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()))
-            })
-            .collect();
-        Some(Self { pid, arguments: strings("cmdline")?, environment })
+        // A child that becomes another program between two reads has the arguments of that program
+        // and the environment of its parent.
+        let (arguments, environment) = loop {
+            let (before, environment) = (strings("cmdline")?, strings("environ")?);
+            if strings("cmdline")? == before {
+                break (before, environment);
+            }
+        };
+        let variables = environment.iter().filter_map(|entry| entry.split_once('='));
+        let environment =
+            variables.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        Some(Self { pid, arguments, environment })
     }
 
     /// The file name of the program: `terraform`.

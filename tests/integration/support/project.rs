@@ -258,7 +258,8 @@ impl Project {
         output
     }
 
-    /// A release that its checks would stop.
+    /// A release that its checks would stop, or whose checks, which start the provider, are those
+    /// of another test.
     #[track_caller]
     pub(crate) fn release_unchecked(&self, version: &str) {
         self.releasing(version).arg("--no-validate").run().success();
