@@ -13,6 +13,7 @@ pub(crate) mod interrupt;
 pub(crate) mod json;
 pub(crate) mod limits;
 pub(crate) mod log;
+pub(crate) mod on_heap;
 pub(crate) mod open_files;
 pub(crate) mod owner;
 pub(crate) mod pace;

@@ -27,7 +27,7 @@ mod tests;
 mod unlock;
 
 use crate::{
-    base::{error::Result, redact::Secret},
+    base::{error::Result, on_heap::on_heap, redact::Secret},
     cli::{
         args::{Command, CommentStep, ComponentCommand, Global, Inputs},
         report_flags::ReportFlags,
@@ -53,23 +53,25 @@ pub(crate) async fn run(inputs: Inputs, host: Host, report: &mut Report) -> Resu
     let interrupt = host.interrupt.clone();
     match command {
         Command::Component(command) => {
-            return run_for_component(command, &global, &flags, host, report).await;
+            return on_heap(|| run_for_component(command, &global, &flags, host, report)).await;
         }
         Command::Comment(CommentStep::Check(_)) => comment::check(&global, &host).await?,
         Command::Comment(CommentStep::Run(inputs)) => {
-            comment::run(&global, inputs, host, report).await?;
+            on_heap(|| comment::run(&global, inputs, host, report)).await?;
         }
-        Command::Build(inputs) => build::run(&global, &inputs, &host).await?,
+        Command::Build(inputs) => on_heap(|| build::run(&global, &inputs, &host)).await?,
         Command::Dockerfile(inputs) => {
-            let printing = dockerfile::run(&global, &inputs, &host);
+            let printing = on_heap(|| dockerfile::run(&global, &inputs, &host));
             interrupt.or_cancel("resolving the base images", printing).await?;
         }
         Command::Doctor(inputs) => {
             trust::check(&global, &host).await?;
-            interrupt.or_cancel("running the checks", doctor::run(&global, &inputs, &host)).await?;
+            interrupt
+                .or_cancel("running the checks", on_heap(|| doctor::run(&global, &inputs, &host)))
+                .await?;
         }
         Command::Init(inputs) => {
-            let creating = init::run(&global, &inputs, &host);
+            let creating = on_heap(|| init::run(&global, &inputs, &host));
             interrupt.or_cancel("reading the account scheme", creating).await?;
         }
         Command::Completions(inputs) => completions::run(&inputs, &host),
@@ -108,28 +110,42 @@ async fn run_for_component(
         context.host.log.redactor.never_mask(name);
     }
     let result = match command {
-        ComponentCommand::Shell(inputs) => return shell::run(context, inputs).await,
-        ComponentCommand::Release(inputs) => release::run(&context, inputs, report).await,
-        ComponentCommand::Deploy(inputs) => deploy::run(&context, inputs, report).await,
-        ComponentCommand::Destroy(inputs) => destroy::run(&context, inputs, report).await,
-        ComponentCommand::Preview(command) => preview::run(&context, command, report).await,
+        ComponentCommand::Shell(inputs) => return on_heap(|| shell::run(context, inputs)).await,
+        ComponentCommand::Release(inputs) => {
+            on_heap(|| release::run(&context, inputs, report)).await
+        }
+        ComponentCommand::Deploy(inputs) => on_heap(|| deploy::run(&context, inputs, report)).await,
+        ComponentCommand::Destroy(inputs) => {
+            on_heap(|| destroy::run(&context, inputs, report)).await
+        }
+        ComponentCommand::Preview(command) => {
+            on_heap(|| preview::run(&context, command, report)).await
+        }
         ComponentCommand::Releases(inputs) => {
-            let listing = releases::run(&context, &inputs, report);
+            let listing = on_heap(|| releases::run(&context, &inputs, report));
             interrupt.or_cancel("reading the releases", listing).await
         }
         ComponentCommand::Inspect(inputs) => {
-            interrupt.or_cancel("reading the release", inspect::run(&context, &inputs)).await
+            interrupt
+                .or_cancel("reading the release", on_heap(|| inspect::run(&context, &inputs)))
+                .await
         }
         ComponentCommand::Status(inputs) => {
-            interrupt.or_cancel("reading the ledger", status::run(&context, &inputs, report)).await
+            interrupt
+                .or_cancel("reading the ledger", on_heap(|| status::run(&context, &inputs, report)))
+                .await
         }
         ComponentCommand::History(inputs) => {
-            interrupt.or_cancel("reading the ledger", history::run(&context, &inputs)).await
+            interrupt
+                .or_cancel("reading the ledger", on_heap(|| history::run(&context, &inputs)))
+                .await
         }
-        ComponentCommand::Rollback(inputs) => rollback::run(&context, inputs, report).await,
-        ComponentCommand::Prune(inputs) => prune::run(&context, inputs).await,
-        ComponentCommand::Unlock(inputs) => unlock::run(&context, inputs, report).await,
-        ComponentCommand::Adopt(inputs) => adopt::run(&context, inputs, report).await,
+        ComponentCommand::Rollback(inputs) => {
+            on_heap(|| rollback::run(&context, inputs, report)).await
+        }
+        ComponentCommand::Prune(inputs) => on_heap(|| prune::run(&context, inputs)).await,
+        ComponentCommand::Unlock(inputs) => on_heap(|| unlock::run(&context, inputs, report)).await,
+        ComponentCommand::Adopt(inputs) => on_heap(|| adopt::run(&context, inputs, report)).await,
     };
     comment_rows::add_past_runs(&context, report).await;
     if let SchemeUpgrade::From(old) = &context.upgrade {

@@ -7,6 +7,7 @@ use std::{collections::BTreeMap, ops::Range, path::Path};
 use crate::base::{
     error::{Error, Result},
     interrupt::Interrupt,
+    on_heap::on_heap,
 };
 
 mod background;
@@ -77,6 +78,13 @@ macro_rules! either {
     };
 }
 
+/// Calls the same asynchronous method on either kind of store.
+macro_rules! ask {
+    ($self:ident, $store:ident => $call:expr) => {
+        either!($self, $store => on_heap(|| $call).await)
+    };
+}
+
 impl ReleaseStore {
     /// Writes an object unless the key exists. It is written completely or not at all, and never
     /// replaces another.
@@ -103,7 +111,7 @@ impl ReleaseStore {
         progress: ProgressFn<'_>,
         interrupt: &Interrupt,
     ) -> Result<Put> {
-        either!(self, store => store.put_until(key, content, metadata, progress, interrupt).await)
+        ask!(self, store => store.put_until(key, content, metadata, progress, interrupt))
     }
 
     /// Like [`Self::put_until`], for an object of which other objects have some bytes.
@@ -115,26 +123,24 @@ impl ReleaseStore {
         progress: ProgressFn<'_>,
         interrupt: &Interrupt,
     ) -> Result<ComposedPut> {
-        either!(self, store => {
-            store.put_composed(key, composed, metadata, progress, interrupt).await
-        })
+        ask!(self, store => store.put_composed(key, composed, metadata, progress, interrupt))
     }
 
     /// Returns what is known of an object without reading its content; None if it does not exist.
     pub(crate) async fn head(&self, key: &str) -> Result<Option<ObjectInfo>> {
-        either!(self, store => store.head(key).await)
+        ask!(self, store => store.head(key))
     }
 
     /// Returns the content of a small object; None if it does not exist. More than `limit` bytes
     /// are an integrity error.
     pub(crate) async fn get(&self, key: &str, limit: u64) -> Result<Option<Vec<u8>>> {
-        either!(self, store => store.get(key, limit).await)
+        ask!(self, store => store.get(key, limit))
     }
 
     /// Returns exactly `len` bytes from `start` on. An object with fewer bytes is an integrity
     /// error.
     pub(crate) async fn get_range(&self, key: &str, start: u64, len: u64) -> Result<Vec<u8>> {
-        either!(self, store => store.get_range(key, start, len).await)
+        ask!(self, store => store.get_range(key, start, len))
     }
 
     /// Downloads an object to the new file `to` (mode 0600), which appears only when it is
@@ -145,7 +151,7 @@ impl ReleaseStore {
         to: &Path,
         progress: ProgressFn<'_>,
     ) -> Result<Option<ObjectInfo>> {
-        either!(self, store => store.fetch(key, to, progress).await)
+        ask!(self, store => store.fetch(key, to, progress))
     }
 
     /// Downloads only these ranges, in bytes, of an object that `found` describes, to the new file
@@ -158,7 +164,7 @@ impl ReleaseStore {
         to: &Path,
         progress: ProgressFn<'_>,
     ) -> Result<()> {
-        either!(self, store => store.fetch_ranges(key, found, ranges, to, progress).await)
+        ask!(self, store => store.fetch_ranges(key, found, ranges, to, progress))
     }
 
     /// Returns at most `max` objects whose key starts with `prefix` (which may end within a name),
@@ -169,7 +175,7 @@ impl ReleaseStore {
         after: Option<&str>,
         max: usize,
     ) -> Result<Vec<ListedObject>> {
-        either!(self, store => store.list(prefix, after, max).await)
+        ask!(self, store => store.list(prefix, after, max))
     }
 
     /// Returns every object whose key starts with `prefix`, in the order of the keys' bytes: one
@@ -190,18 +196,18 @@ impl ReleaseStore {
 
     /// Returns the folders directly under `prefix` that contain objects, sorted, without slashes.
     pub(crate) async fn folders(&self, prefix: &str) -> Result<Vec<String>> {
-        either!(self, store => store.folders(prefix).await)
+        ask!(self, store => store.folders(prefix))
     }
 
     /// Deletes an object. A missing object is not an error.
     pub(crate) async fn delete(&self, key: &str) -> Result<()> {
-        either!(self, store => store.delete(key).await)
+        ask!(self, store => store.delete(key))
     }
 
     /// Waits until what dropped calls left behind is cleaned up (limited by the timeouts of the
     /// calls). The error names what could not be removed, and how to remove it manually.
     pub(crate) async fn settle(&self) -> Result<()> {
-        either!(self, store => store.settle().await)
+        ask!(self, store => store.settle())
     }
 
     /// Returns the object as messages name it: `s3://bucket/key` or `file:/path`.
