@@ -17,7 +17,7 @@ use crate::{
     cli::args::ReleasesInputs,
     config::names::{Component, Environment, Team, Version},
     context::Context,
-    deploy::ledger::{Ledger, environments},
+    deploy::ledger::environments,
     release::{
         listing::{self, Listed},
         published::Published,
@@ -120,20 +120,10 @@ pub(crate) async fn run(
 
 /// Returns the environments of each deployed version, according to the ledger.
 async fn deployed(context: &Context) -> Result<BTreeMap<Version, Vec<Environment>>> {
-    let known = environments::named(context);
-    let environments = Ledger::environments(&context.store, &context.identity, &known).await?;
-    let records = environments.into_iter().map(|environment| async move {
-        let record = Ledger::of(context, &environment).record().await?;
-        let version = record.deployed().map(|start| start.version.clone());
-        Ok::<_, Error>((environment, version))
-    });
-    let records: Vec<_> = records.collect();
-    let records: Vec<(Environment, Option<Version>)> =
-        stream::iter(records).buffered(AT_ONCE).try_collect().await?;
     let mut found: BTreeMap<Version, Vec<Environment>> = BTreeMap::new();
-    for (environment, version) in records {
-        if let Some(version) = version {
-            found.entry(version).or_default().push(environment);
+    for (environment, record) in environments::records(context).await? {
+        if let Some(start) = record.deployed() {
+            found.entry(start.version.clone()).or_default().push(environment);
         }
     }
     Ok(found)

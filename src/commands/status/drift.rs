@@ -1,15 +1,19 @@
 //! Finds environments that run an older release than others.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use futures_util::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 
 use crate::{
-    base::error::Result,
+    base::error::{Error, Result},
     config::names::{Environment, Version},
     context::Context,
     deploy::ledger::{Entry, Record},
 };
+
+/// Requests at a time.
+const AT_ONCE: usize = 8;
 
 /// Each environment that is behind, with the environments that run a newer release. Previews are
 /// not compared.
@@ -21,14 +25,14 @@ pub(crate) async fn of(context: &Context, rows: &[(Environment, Record)]) -> Res
         .filter(|(environment, _)| !environment.is_preview())
         .map(|(environment, entry)| (environment, &entry.start.version))
         .collect();
-    let mut published: BTreeMap<&Version, Option<Timestamp>> = BTreeMap::new();
-    for (_, version) in &lasting {
-        if !published.contains_key(version) {
-            let found = context.store.head(&context.release((*version).clone()).key()).await?;
-            published.insert(version, found.and_then(|found| found.modified));
-        }
-    }
-    Ok(compare(&lasting, &published))
+    let versions: BTreeSet<&Version> = lasting.iter().map(|(_, version)| *version).collect();
+    let asking = versions.into_iter().map(|version| async move {
+        let found = context.store.head(&context.release(version.clone()).key()).await?;
+        Ok::<_, Error>((version, found.and_then(|found| found.modified)))
+    });
+    let asking: Vec<_> = asking.collect();
+    let published = stream::iter(asking).buffered(AT_ONCE).try_collect::<Vec<_>>().await?;
+    Ok(compare(&lasting, &published.into_iter().collect()))
 }
 
 fn compare(

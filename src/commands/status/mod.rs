@@ -15,7 +15,7 @@ use crate::{
         preview::PreviewOf,
     },
     context::{Context, SchemeUpgrade},
-    deploy::ledger::{Ledger, Record, RunDocument, environments, text},
+    deploy::ledger::{Record, RunDocument, environments, text},
     report::{
         Report,
         pages::{self, Deployed},
@@ -61,12 +61,7 @@ pub(crate) async fn run(
     inputs: &StatusInputs,
     report: &mut Report,
 ) -> Result<()> {
-    let mut rows = Vec::new();
-    let known = environments::named(context);
-    for environment in Ledger::environments(&context.store, &context.identity, &known).await? {
-        let record = Ledger::of(context, &environment).record().await?;
-        rows.push((environment, record));
-    }
+    let rows = environments::records(context).await?;
     let log = &context.host.log;
     let behind = drift::of(context, &rows).await?;
     if !rows.is_empty() {

@@ -3,9 +3,9 @@
 
 use std::collections::BTreeSet;
 
-use futures_util::{StreamExt, stream};
+use futures_util::{StreamExt, TryStreamExt, stream};
 
-use super::{LISTS, Ledger, lacks};
+use super::{LISTS, Ledger, Record, lacks};
 use crate::{
     base::{
         error::{Error, Result},
@@ -54,6 +54,19 @@ pub(crate) fn not_deployed(context: &Context, environment: &Environment) -> Erro
 pub(crate) fn preview_of(version: &Version) -> Option<Environment> {
     let (number, _) = version.as_str().strip_prefix("pr-")?.split_once('-')?;
     Some(Environment::of_pull_request(number.parse().ok()?))
+}
+
+/// Returns the recent runs of each environment that has a ledger.
+pub(crate) async fn records(context: &Context) -> Result<Vec<(Environment, Record)>> {
+    let known = named(context);
+    let found = Ledger::environments(&context.store, &context.identity, &known).await?;
+    let reading = found.into_iter().map(|environment| async move {
+        let record = Ledger::of(context, &environment).record().await?;
+        Ok((environment, record))
+    });
+    // A lazy iterator would borrow from itself.
+    let reading: Vec<_> = reading.collect();
+    stream::iter(reading).buffered(AT_ONCE).try_collect().await
 }
 
 impl Ledger<'_> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use futures_util::{
-    FutureExt, Stream, StreamExt, TryStreamExt, future,
+    Stream, StreamExt, TryStreamExt, future,
     stream::{self, BoxStream},
 };
 use serde::Deserialize;
@@ -111,7 +111,7 @@ impl Ledger<'_> {
         Ok(None)
     }
 
-    /// Returns the runs of the ledger, newest first. On the heap, because requests are large.
+    /// Returns the runs of the ledger, newest first.
     fn runs(&self) -> BoxStream<'_, Result<Entry>> {
         let pages = stream::try_unfold(Some(None::<String>), async |from| {
             let Some(after) = from else { return Ok::<_, Error>(None) };
@@ -122,8 +122,7 @@ impl Ledger<'_> {
     }
 
     async fn entry(&self, of: Listed) -> Result<Entry> {
-        let (start, end) =
-            future::try_join(self.start_of(of).boxed(), self.end_of(of).boxed()).await?;
+        let (start, end) = future::try_join(self.start_of(of), self.end_of(of)).await?;
         Ok(Entry { start, end })
     }
 
