@@ -10,8 +10,8 @@ use crate::{
 
 /// How every command begins.
 const PREFIX: &str = "/cdflow";
-const USAGE: &str = "`/cdflow plan ENVIRONMENT`, `/cdflow apply ENVIRONMENT` or \
-                     `/cdflow unlock ENVIRONMENT [ID]`";
+const USAGE: &str = "`/cdflow COMMAND ENVIRONMENT`, where COMMAND is `plan`, `apply`, `hold`, \
+                     `unhold` or `unlock`";
 
 /// What a comment commands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +26,8 @@ pub(crate) struct CommentCommand {
 pub(crate) enum CommentVerb {
     Plan,
     Apply,
+    Hold,
+    Unhold,
     Unlock,
 }
 
@@ -34,13 +36,23 @@ pub(crate) enum CommentVerb {
 pub(crate) struct LockId(String);
 
 impl CommentVerb {
-    const ALL: [Self; 3] = [Self::Plan, Self::Apply, Self::Unlock];
+    const ALL: [Self; 5] = [Self::Plan, Self::Apply, Self::Hold, Self::Unhold, Self::Unlock];
 
-    /// The word in a comment, which is also the key in `comments` of cdflow.yml.
+    /// The key in `comments` of cdflow.yml.
+    pub(crate) fn key(self) -> &'static str {
+        match self {
+            Self::Unhold => Self::Hold.word(),
+            verb => verb.word(),
+        }
+    }
+
+    /// The word in a comment.
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Plan => "plan",
             Self::Apply => "apply",
+            Self::Hold => "hold",
+            Self::Unhold => "unhold",
             Self::Unlock => "unlock",
         }
     }
@@ -141,6 +153,8 @@ mod tests {
             ("/cdflow  apply\tlive \r\n", "/cdflow apply live"),
             ("\n/cdflow unlock live", "/cdflow unlock live"),
             ("/cdflow unlock live 5f3c8b9a-1111", "/cdflow unlock live 5f3c8b9a-1111"),
+            ("/cdflow hold live", "/cdflow hold live"),
+            ("/cdflow unhold live", "/cdflow unhold live"),
         ] {
             assert_eq!(parsed(body), Some(Ok(command.to_owned())), "{body:?}");
         }
@@ -166,7 +180,7 @@ mod tests {
     #[test]
     fn what_is_not_exactly_a_command_is_wrong() {
         for (body, why) in [
-            ("/cdflow", "expected `/cdflow plan ENVIRONMENT`"),
+            ("/cdflow", "expected `/cdflow COMMAND ENVIRONMENT`"),
             ("/cdflow plan", "the environment is missing"),
             ("/cdflow paln ci", "did you mean `plan`?"),
             ("/cdflow destroy ci", "unknown command `destroy`"),

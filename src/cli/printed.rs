@@ -57,7 +57,7 @@ impl ComponentCommand {
             Self::Preview(PreviewCommand::Reap(it)) => it.dry_run,
             Self::Prune(it) => it.dry_run,
             Self::Unlock(it) => it.force.is_none(),
-            Self::Adopt(_) => false,
+            Self::Adopt(_) | Self::Hold(_) | Self::Unhold(_) => false,
         }
     }
 }

@@ -30,6 +30,7 @@ pub(super) fn of(context: &Context, environment: &Environment, record: &Record) 
         commits_behind: None,
         behind: Vec::new(),
         last_try: record.unsettled.first().map(last_try).filter(|text| !text.is_empty()),
+        held: None,
     }
 }
 

@@ -11,6 +11,7 @@ mod dockerfile;
 mod doctor;
 mod function;
 mod history;
+mod hold;
 mod init;
 mod inspect;
 mod manual;
@@ -145,6 +146,10 @@ async fn run_for_component(
         }
         ComponentCommand::Prune(inputs) => on_heap(|| prune::run(&context, inputs)).await,
         ComponentCommand::Unlock(inputs) => on_heap(|| unlock::run(&context, inputs, report)).await,
+        ComponentCommand::Hold(inputs) => on_heap(|| hold::take(&context, inputs, report)).await,
+        ComponentCommand::Unhold(inputs) => {
+            on_heap(|| hold::release(&context, inputs, report)).await
+        }
         ComponentCommand::Adopt(inputs) => on_heap(|| adopt::run(&context, inputs, report)).await,
     };
     comment_rows::add_past_runs(&context, report).await;

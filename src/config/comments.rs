@@ -14,6 +14,9 @@ pub(crate) struct Comments {
     /// `/cdflow apply`
     #[serde(default)]
     pub(crate) apply: Vec<Environment>,
+    /// `/cdflow hold`, `/cdflow unhold`, and `/cdflow apply`, which holds what it applies to
+    #[serde(default)]
+    pub(crate) hold: Vec<Environment>,
     /// `/cdflow unlock`
     #[serde(default)]
     pub(crate) unlock: Vec<Environment>,

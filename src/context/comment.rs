@@ -159,21 +159,23 @@ fn check_enabled(command: &CommentCommand, comments: &Comments) -> Result<()> {
         CommentVerb::Plan => &comments.plan,
         CommentVerb::Apply => &comments.apply,
         CommentVerb::Unlock => &comments.unlock,
+        CommentVerb::Hold | CommentVerb::Unhold => &comments.hold,
     };
     if enabled.contains(environment) {
         return Ok(());
     }
+    let key = verb.key();
     let names: Vec<String> = enabled.iter().map(|name| format!("`{name}`")).collect();
     let why = match names.is_empty() {
-        true => format!("`comments.{verb}` in cdflow.yml of the default branch names none"),
+        true => format!("`comments.{key}` in cdflow.yml of the default branch names none"),
         false => format!(
-            "`comments.{verb}` in cdflow.yml of the default branch names {}",
+            "`comments.{key}` in cdflow.yml of the default branch names {}",
             names.join(", ")
         ),
     };
     Err(Error::refused(format!("comments may not command `{verb}` for `{environment}`"))
         .why(why)
-        .hint(format!("add `{environment}` to `comments.{verb}`, and merge that first")))
+        .hint(format!("add `{environment}` to `comments.{key}`, and merge that first")))
 }
 
 /// Refuses a pull request that is closed, from outside, or has another newest commit.

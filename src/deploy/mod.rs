@@ -29,7 +29,7 @@ use std::time::Instant;
 use jiff::Timestamp;
 
 use self::{
-    guards::{label, origin, plan_role, release},
+    guards::{hold, label, origin, plan_role, release},
     ledger::Start,
     order::Order,
     prepare::Prepared,
@@ -80,6 +80,7 @@ async fn carry_out(
     report.release_key = Some(context.store.describe(&order.subject.release.key()));
     report::begin_check(&context.reporting, &context.host, report).await;
     plan_role::check(context, &order.subject)?;
+    hold::check(context, order, report).await?;
     let prepared = prepare::prepare(context, &order.subject).await?;
     add_context(order, &prepared, report);
     review::check_commit(context, &prepared)?;
@@ -271,6 +272,9 @@ async fn decide(
     {
         return Ok((planned, Decision::AlreadyDestroyed));
     }
+    // Another pull request might hold the environment by now.
+    hold::check(context, order, report).await?;
+    hold::take_on_apply(context, order).await?;
     let counts = planned.changes.counts();
     let entry = recording::start(context, order, counts, prepared, overridden, reviewed).await?;
     Ok((planned, Decision::Apply(Box::new(entry))))

@@ -38,6 +38,8 @@ pub(crate) struct Deployed {
     pub(crate) behind: Vec<String>,
     /// The newest later run, if it did not succeed.
     pub(crate) last_try: Option<String>,
+    /// Which pull request holds it.
+    pub(crate) held: Option<String>,
 }
 
 /// What `preview reap` did with a preview.
@@ -197,8 +199,11 @@ fn pull_request(it: &Deployed) -> String {
 
 fn note(it: &Deployed) -> String {
     let behind = (!it.behind.is_empty()).then(|| format!("behind {}", it.behind.join(", ")));
-    let parts: Vec<String> =
-        [behind, it.last_try.clone()].into_iter().flatten().map(|part| words(&part)).collect();
+    let parts: Vec<String> = [behind, it.last_try.clone(), it.held.clone()]
+        .into_iter()
+        .flatten()
+        .map(|part| words(&part))
+        .collect();
     parts.join("; ")
 }
 

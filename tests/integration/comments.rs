@@ -1,7 +1,8 @@
 //! Comments on a pull request that command cdflow: who may, what is answered, and that a comment
 //! applies nothing but the plan that its author saw.
 
-use crate::support::github::{GitHub, REPOSITORY_ID, TOKEN, World};
+use crate::schemas::is_valid;
+use crate::support::github::{Fault, GitHub, REPOSITORY_ID, TOKEN, World};
 use crate::support::{Output, Project, Runner, entries_of_runner, pull_request_event};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -72,23 +73,43 @@ impl Talk {
     }
 
     fn write(&self, author: &str, body: &str) -> u64 {
-        self.github.world().comment_now(NUMBER, author, body)
+        self.write_on(NUMBER, author, body)
+    }
+
+    fn write_on(&self, number: u64, author: &str, body: &str) -> u64 {
+        self.github.world().comment_now(number, author, body)
+    }
+
+    /// A step of the workflow that runs for each commit of the default branch.
+    fn on_main(&self, arguments: &[&str]) -> Output {
+        self.check_out(&self.main);
+        let runner = self.project.cdflow(arguments).envs(self.github.env());
+        runner
+            .env("GITHUB_TOKEN", TOKEN)
+            .env("GITHUB_EVENT_NAME", "push")
+            .env("GITHUB_RUN_ID", "900")
+            .run()
+    }
+
+    /// The pull request that holds `live`, as `status` says it.
+    fn holder(&self) -> Value {
+        let status = self.project.cdflow(["status", "--json"]).run().json();
+        is_valid("status.schema.json", std::slice::from_ref(&status));
+        status["environments"][0]["held"]["pull_request"].clone()
     }
 
     /// A step of the run that a comment starts.
     fn step(&mut self, comment: u64, arguments: &[&str]) -> Runner {
         self.check_out(&self.main);
         self.run += 1;
-        let (body, author) = {
-            let world = self.github.world();
-            let found = world.comments.get(&comment);
-            found.map_or_else(Default::default, |it| (it.body.clone(), it.author.clone()))
-        };
+        let found = self.github.world().comments.get(&comment).cloned();
+        let found = found.map(|it| (it.issue, it.body, it.author));
+        let (number, body, author) = found.unwrap_or((NUMBER, String::new(), String::new()));
         let event = json!({
             "action": "created",
             "repository":
                 { "id": REPOSITORY_ID, "full_name": "acme/checkout", "default_branch": "main" },
-            "issue": { "number": NUMBER, "pull_request": { "url": "https://example.com" } },
+            "issue": { "number": number, "pull_request": { "url": "https://example.com" } },
             "comment": { "id": comment, "body": body, "user": { "login": author } },
         });
         self.with_event(&event, arguments)
@@ -439,4 +460,102 @@ fn a_comment_shows_who_holds_a_lock() {
     let reply = talk.written().pop().unwrap();
     assert!(reply.contains("Released the lock 5f3c8b9a-1111 of the state of live"), "{reply}");
     assert!(!info.exists());
+}
+
+const WITH_HOLDS: &str = "comments: { plan: [live], apply: [live], hold: [live] }\n";
+
+#[test]
+fn a_pull_request_holds_an_environment() {
+    let mut talk = Talk::new(WITH_HOLDS);
+    talk.on_pull_request(&["release"]).success();
+    let (id, held) = talk.command("grace", "/cdflow hold live");
+    held.success();
+    assert_eq!(talk.reactions(id), ["eyes", "rocket"]);
+    let reply = talk.written().pop().unwrap();
+    assert!(reply.contains("live is held by pull request #7 until it is merged"), "{reply}");
+    let again = talk.command("grace", "/cdflow hold live").1;
+    again.success().stdout_has("live was already held by pull request #7");
+    assert_eq!(talk.holder(), NUMBER);
+    let status = talk.project.cdflow(["status"]).run();
+    status.success().stderr_has("live is held by pull request #7 since").stderr_has("by grace");
+
+    // From a terminal, after a push, and from another pull request.
+    let held = "`live` is held by pull request #7";
+    let deploy = ["deploy", "live", "1-aaaaaaa"];
+    let refused = talk.project.cdflow(deploy).run();
+    refused.fails(3).stderr_has(held).stderr_has("only a run of GitHub Actions can ask");
+    refused.stderr_has("run cdflow unhold live").lacks("==> Fetch");
+    for command in [&deploy[..], &["destroy", "live", "--confirm", "live"]] {
+        let refused = talk.on_main(command);
+        refused.fails(3).stdout_has(held).stdout_has("https://github.com/acme/checkout/pull/7");
+    }
+    talk.github.fault("GET /repos/acme/checkout/pulls/7", 1, no_access());
+    talk.on_main(&deploy).fails(3).stdout_has("GitHub did not say whether it is open");
+    let other = talk.head();
+    talk.github.world().pull_request(8, &other).author = "linus".to_owned();
+    let event = pull_request_event(8, &other, "open", &[]);
+    talk.check_out(&other);
+    let plan = ["deploy", "live", "1-aaaaaaa", "--plan-only"];
+    let planned = talk.project.for_pull_request(&talk.github, &event, 800, &plan).run();
+    planned.success().stdout_has(&format!("a deploy would be refused: {held}"));
+    let shown = talk.written().pop().unwrap();
+    assert!(shown.contains("is held by pull request"), "{shown}");
+    for body in ["/cdflow hold live", "/cdflow unhold live"] {
+        let id = talk.write_on(8, "linus", body);
+        talk.step(id, &["comment", "run"]).run().fails(3).stdout_has(held);
+    }
+    // Previews are of one pull request.
+    talk.on_main(&["hold", "pr-8", "--pull-request", "7"]).fails(2);
+    talk.on_pull_request(&["deploy", "live", "1-aaaaaaa", "--plan-only"]).success().lacks(held);
+
+    let released = talk.command("grace", "/cdflow unhold live").1;
+    released.success().stdout_has("live is no longer held by pull request #7");
+    assert_eq!(talk.holder(), Value::Null);
+    talk.command("grace", "/cdflow unhold live").1.success().stdout_has("live is not held");
+    talk.on_main(&deploy).success();
+    talk.on_main(&["hold", "live", "--pull-request", "8"]).success();
+    assert_eq!(talk.holder(), 8);
+    talk.project.cdflow(["unhold", "live"]).run().success();
+    assert_eq!(talk.holder(), Value::Null);
+    let terminal = talk.project.cdflow(["hold", "live", "--pull-request", "7"]).run();
+    terminal.fails(2).stderr_has("only a run of GitHub Actions can hold");
+}
+
+fn no_access() -> Fault {
+    Fault::Answer { status: 403, headers: Vec::new(), message: "Resource not accessible" }
+}
+
+#[test]
+fn an_apply_holds_the_environment_until_the_merge() {
+    let mut talk = Talk::new(WITH_HOLDS);
+    talk.on_pull_request(&["release"]).success();
+    talk.on_pull_request(&["deploy", "live", "--plan-only"]).success();
+    assert_eq!(talk.holder(), Value::Null);
+    talk.command("grace", "/cdflow apply live").1.success();
+    assert_eq!(talk.holder(), NUMBER);
+    for command in
+        [&["deploy", "live", "1-aaaaaaa", "--allow-downgrade"][..], &["rollback", "live"]]
+    {
+        talk.on_main(command).fails(3).stdout_has("`live` is held by pull request #7");
+    }
+    {
+        let mut world = talk.github.world();
+        let pull_request = world.pull_requests.get_mut(&NUMBER).unwrap();
+        (pull_request.is_open, pull_request.is_merged) = (false, true);
+    }
+    // What was merged is released from the default branch.
+    talk.main = talk.head();
+    talk.check_out(&talk.main);
+    talk.project.release("2-bbbbbbb");
+    let deployed = talk.on_main(&["deploy", "live", "2-bbbbbbb"]);
+    deployed.success().stdout_has("pull request #7 is merged or closed, so its hold has ended");
+    assert_eq!(talk.holder(), Value::Null);
+    // Another pull request can hold it now, and the history of holds stays.
+    talk.on_main(&["hold", "live", "--pull-request", "7"]).fails(3).stdout_has("is closed");
+    let head = talk.head();
+    talk.github.world().pull_request(8, &head);
+    talk.on_main(&["hold", "live", "--pull-request", "8"]).success();
+    let folder = talk.project.bundle("x").parent().unwrap().join("ledger/live/hold");
+    assert_eq!(fs::read_dir(folder).unwrap().count(), 3);
+    assert_eq!(talk.versions().len(), 3);
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 
-const COMMANDS: [&str; 19] = [
+const COMMANDS: [&str; 21] = [
     "release",
     "releases",
     "inspect",
@@ -20,6 +20,8 @@ const COMMANDS: [&str; 19] = [
     "shell",
     "prune",
     "unlock",
+    "hold",
+    "unhold",
     "adopt",
     "comment",
     "build",

@@ -291,7 +291,7 @@ fn the_example_for_comments() {
     let company = Company::new();
     let main = company
         .project
-        .append("cdflow.yml", "comments: { plan: [ci], apply: [ci], unlock: [ci] }\n")
+        .append("cdflow.yml", "comments: { plan: [ci], apply: [ci], hold: [ci] }\n")
         .commit("Comments");
     let head = company.project.append("infra/main.tf", "\n# A change\n").commit("A change");
     company.github.world().pull_request(NUMBER, &head);
@@ -317,11 +317,15 @@ fn the_example_for_comments() {
     has(&ran, &format!("Deployed checkout pr-{NUMBER}-{} to ci", &head[..7]));
     assert!(ran[1].subject.ends_with(":environment:ci") && ran[1].role.ends_with("-ci"));
 
-    assert!(company.run("comment.yml", &comment("looks good"), 3).is_empty());
+    let ran = company.run("comment.yml", &comment("/cdflow unhold ci"), 3);
+    assert_eq!(steps(&ran, &[]), ["check: comment check", "apply: comment run"]);
+    has(&ran, "ci is no longer held by pull request #7");
+
+    assert!(company.run("comment.yml", &comment("looks good"), 4).is_empty());
     // A comment on an issue.
     let mut event = comment("/cdflow apply ci");
     event.payload["issue"] = json!({ "number": 3 });
-    assert!(company.run("comment.yml", &event, 4).is_empty());
+    assert!(company.run("comment.yml", &event, 5).is_empty());
 }
 
 #[test]

@@ -45,6 +45,12 @@ pub(super) const UNLOCK: &str = "Examples:
   cdflow unlock live
   cdflow unlock live --force 6d1f0c2e-8a34-4f2b-9d1c-0a5b7c3e9f10";
 
+pub(super) const HOLD: &str = "Examples:
+  cdflow hold ci --pull-request 7";
+
+pub(super) const UNHOLD: &str = "Examples:
+  cdflow unhold ci";
+
 pub(super) const ADOPT: &str = "Examples:
   cdflow adopt live 42 --from s3://old-states/shop.tfstate";
 

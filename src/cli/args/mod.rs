@@ -14,6 +14,7 @@ mod dockerfile;
 mod doctor;
 mod examples;
 mod history;
+mod hold;
 mod init;
 mod inspect;
 mod preview;
@@ -40,6 +41,7 @@ pub(crate) use self::{
     dockerfile::DockerfileInputs,
     doctor::DoctorInputs,
     history::HistoryInputs,
+    hold::{HoldInputs, UnholdInputs},
     init::InitInputs,
     inspect::InspectInputs,
     preview::{PreviewCommand, PreviewDownInputs, PreviewReapInputs, PreviewUpInputs},
@@ -124,6 +126,10 @@ pub(crate) enum ComponentCommand {
     Prune(PruneInputs),
     /// Show who holds a state lock, or release it
     Unlock(UnlockInputs),
+    /// Refuse deploys from elsewhere until a pull request is merged or closed
+    Hold(HoldInputs),
+    /// Release the hold of a pull request
+    Unhold(UnholdInputs),
     /// Copy a state that another tool created, and use it
     Adopt(AdoptInputs),
 }

@@ -6,8 +6,8 @@ use crate::{
     base::error::{Error, Result},
     cli::{
         args::{
-            Command, CommentRunInputs, ComponentCommand, DeployInputs, Global, PlanInputs,
-            UnlockInputs,
+            Command, CommentRunInputs, ComponentCommand, DeployInputs, Global, HoldInputs,
+            PlanInputs, UnholdInputs, UnlockInputs,
         },
         comment::{CommentCommand, CommentVerb},
         report_flags::ReportFlags,
@@ -48,6 +48,8 @@ fn command(accepted: &Accepted, version: Version, inputs: CommentRunInputs) -> C
             environment,
             force: lock.map(|id| id.to_string()),
         }),
+        CommentVerb::Hold => ComponentCommand::Hold(HoldInputs { environment, pull_request: None }),
+        CommentVerb::Unhold => ComponentCommand::Unhold(UnholdInputs { environment }),
         CommentVerb::Plan | CommentVerb::Apply => ComponentCommand::Deploy(DeployInputs {
             environment,
             version: Some(version),

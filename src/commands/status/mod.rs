@@ -1,5 +1,7 @@
 //! status: shows the deployed version of each environment, according to the ledger.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -15,7 +17,10 @@ use crate::{
         preview::PreviewOf,
     },
     context::{Context, SchemeUpgrade},
-    deploy::ledger::{Record, RunDocument, environments, text},
+    deploy::{
+        guards::hold,
+        ledger::{Hold, HoldDocument, Record, RunDocument, environments, holds, text},
+    },
     report::{
         Report,
         pages::{self, Deployed},
@@ -54,6 +59,8 @@ struct EnvironmentDocument<'a> {
     since: Vec<RunDocument<'a>>,
     /// The environments with a release that was published later. Null: there are none.
     behind: Option<&'a Vec<String>>,
+    /// The pull request that holds the environment. Null: none.
+    held: Option<HoldDocument<'a>>,
 }
 
 pub(crate) async fn run(
@@ -62,14 +69,19 @@ pub(crate) async fn run(
     report: &mut Report,
 ) -> Result<()> {
     let rows = environments::records(context).await?;
+    let holds = holds(context, &rows).await?;
     let log = &context.host.log;
     let behind = drift::of(context, &rows).await?;
     if !rows.is_empty() {
-        report.page = Some(page(context, &rows, &behind).await);
+        report.page = Some(page(context, &rows, &behind, &holds).await);
     }
     if inputs.json {
         let environments = rows.iter().map(|(environment, record)| {
-            EnvironmentDocument::of(environment, record, behind.get(environment))
+            let held = holds.get(environment).map(HoldDocument::of);
+            EnvironmentDocument {
+                held,
+                ..EnvironmentDocument::of(environment, record, behind.get(environment))
+            }
         });
         log.json(&StatusDocument {
             team: &context.identity.team,
@@ -83,6 +95,9 @@ pub(crate) async fn run(
         for (environment, newer) in &behind {
             log.note(&format!("{environment} is behind {}", newer.join(", ")));
         }
+        for (environment, held) in &holds {
+            log.note(&format!("{environment} is {}", hold::describe(held)));
+        }
     }
     if let SchemeUpgrade::From(_) = context.upgrade {
         log.note("to see deploys of the old account scheme: cdflow status --old-account-scheme");
@@ -91,11 +106,17 @@ pub(crate) async fn run(
 }
 
 /// Returns the page for the job summary.
-async fn page(context: &Context, rows: &[(Environment, Record)], behind: &Behind) -> String {
+async fn page(
+    context: &Context,
+    rows: &[(Environment, Record)],
+    behind: &Behind,
+    holds: &BTreeMap<Environment, Hold>,
+) -> String {
     let rows = rows.iter().filter(|(_, record)| record.is_deployed());
     let mut all: Vec<Deployed> = rows
         .map(|(environment, record)| Deployed {
             behind: behind.get(environment).cloned().unwrap_or_default(),
+            held: holds.get(environment).map(hold::describe),
             ..deployed::of(context, environment, record)
         })
         .collect();
@@ -117,6 +138,7 @@ impl<'a> EnvironmentDocument<'a> {
             settled: record.settled.as_ref().map(RunDocument::of),
             since: record.unsettled.iter().map(RunDocument::of).collect(),
             behind,
+            held: None,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Rules that are evaluated before anything is applied.
 
+pub(crate) mod hold;
 pub(crate) mod label;
 pub(crate) mod origin;
 pub(crate) mod plan;

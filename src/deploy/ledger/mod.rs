@@ -10,6 +10,7 @@
 mod document;
 mod entry;
 pub(crate) mod environments;
+mod hold;
 mod reading;
 mod size;
 pub(crate) mod text;
@@ -20,6 +21,7 @@ pub(crate) use self::{
         Action, AppliedPlan, End, Entry, ForPullRequest, LastState, Outcome, Record, Reviewed,
         Start,
     },
+    hold::{Hold, HoldAction, HoldDocument, holds},
 };
 
 use serde::Serialize;

@@ -20,7 +20,7 @@ use crate::base::{
 /// Objects listed at a time.
 const PAGE: usize = 40;
 /// The fix for an entry that is missing or was changed.
-const RESTORE: &str = "restore it from a backup or an older version of the object";
+pub(super) const RESTORE: &str = "restore it from a backup or an older version of the object";
 /// Runs that are read at once, once the newest one was not enough.
 const AT_ONCE: usize = 8;
 

@@ -395,3 +395,73 @@ async fn a_state_that_was_seen_before_a_destroy_proves_nothing() {
         assert_eq!(record.last_state().is_some(), is_there, "{action:?} {serial} {lineage}");
     }
 }
+
+fn hold(action: HoldAction, pull_request: u64) -> Hold {
+    Hold {
+        format: Hold::FORMAT,
+        number: 0,
+        action,
+        repository: 1,
+        pull_request,
+        by: Some("ada".to_owned()),
+        at: Timestamp::UNIX_EPOCH,
+        run_url: None,
+        token: Start::new_token().unwrap(),
+    }
+}
+
+#[tokio::test]
+async fn of_two_pull_requests_one_gets_the_hold() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(&folder);
+    let ledger = Ledger::new(&store, &identity(), &"live".parse().unwrap());
+    assert_eq!(ledger.held().await.unwrap(), None);
+    let ours = hold(HoldAction::Hold, 7);
+    assert!(ledger.put_hold(ours.clone(), 0).await.unwrap());
+    // The answer to the first write was lost.
+    assert!(ledger.put_hold(ours.clone(), 0).await.unwrap());
+    assert!(!ledger.put_hold(hold(HoldAction::Hold, 8), 0).await.unwrap());
+    let held = ledger.held().await.unwrap().unwrap();
+    assert_eq!(held, Hold { number: 1, ..ours });
+    assert!(held.is_by(Some(1), 7) && !held.is_by(Some(1), 8));
+    assert!(!held.is_by(Some(2), 7) && !held.is_by(None, 7));
+    assert!(ledger.put_hold(hold(HoldAction::Release, 7), 1).await.unwrap());
+    assert_eq!(ledger.held().await.unwrap(), None);
+    for number in 2..60 {
+        assert!(ledger.put_hold(hold(HoldAction::Hold, number), number).await.unwrap());
+    }
+    // The ledger of deploys does not see them.
+    assert_eq!(ledger.record().await.unwrap(), Record { settled: None, unsettled: vec![] });
+    run(&ledger, Action::Deploy, "1", Some(Outcome::Succeeded)).await;
+    let (entries, has_more) = ledger.newest(10).await.unwrap();
+    assert_eq!((entries.len(), entries[0].start.number, has_more), (1, 1, false));
+    assert_eq!(ledger.newest_hold().await.unwrap().unwrap().number, 60);
+}
+
+#[tokio::test]
+async fn a_hold_that_somebody_changed_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(&folder);
+    let ledger = Ledger::new(&store, &identity(), &"live".parse().unwrap());
+    ledger.put_hold(hold(HoldAction::Hold, 7), 0).await.unwrap();
+    let file = folder.path().join("t/c/ledger/live/hold/9999999998.json");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let rewrite = |text: &str| {
+        std::fs::remove_file(&file).unwrap();
+        std::fs::write(&file, text).unwrap();
+    };
+    for (wrong, says) in [
+        ("{}", "missing field"),
+        (&text.replace("\"number\": 1", "\"number\": 2"), "it is entry 2"),
+        (&text.replace("\"format\": 1", "\"format\": 9"), "format 9"),
+    ] {
+        rewrite(wrong);
+        let error = ledger.held().await.unwrap_err().to_string();
+        assert!(error.contains(says), "{error}");
+    }
+    rewrite(&text.replace("ada", "ada\\u001b[2J"));
+    assert_eq!(ledger.held().await.unwrap().unwrap().by.unwrap(), "ada\u{fffd}[2J");
+    std::fs::rename(&file, file.with_file_name("x.json")).unwrap();
+    let error = ledger.held().await.unwrap_err().to_string();
+    assert!(error.contains("unexpected object"), "{error}");
+}
