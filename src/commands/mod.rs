@@ -179,6 +179,6 @@ fn notices(command: &ComponentCommand, context: &context::Context) -> Notices {
 /// Whether the role for plans is enough in the release account. The release of a pull request has a
 /// version of its own, which the role can be allowed to publish.
 fn only_reads(command: &ComponentCommand, host: &Host) -> bool {
-    let is_of_change = host.run.as_ref().is_some_and(|run| run.change.is_some());
+    let is_of_change = host.run.as_ref().is_some_and(|run| run.is_of_change());
     command.only_reads() || (is_of_change && matches!(command, ComponentCommand::Release(_)))
 }

@@ -299,7 +299,7 @@ fn roles(hour: &Hour) {
     assert_eq!(of("ci"), ["repo:acme/checkout:environment:ci"]);
     assert_eq!(of("live"), ["repo:acme/checkout:environment:live"]);
     let of_pull_requests =
-        ["repo:acme/checkout:pull_request", "repo:acme/checkout:ref:refs/heads/main"];
+        ["repo:acme/checkout:pull_request", "repo:acme/checkout:environment:pull-request"];
     assert_eq!(of("pull-request"), of_pull_requests);
     assert_eq!(of("release"), ["repo:acme/checkout:ref:refs/heads/main"]);
     let may = |name: &str, account: &str, target: &str| {

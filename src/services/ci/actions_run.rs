@@ -170,7 +170,9 @@ mod tests {
                     .unwrap();
             assert_eq!((run.tag, run.change), (None, None), "{event}");
         }
-        let on_issue = json!({ "issue": { "number": 3 } });
-        assert_eq!(run("issue_comment", &on_issue, &[]).unwrap().github.unwrap().outsider, None);
+        let on_issue = run("issue_comment", &json!({ "issue": { "number": 3 } }), &[]).unwrap();
+        assert!(!on_issue.is_of_change() && on_issue.github.unwrap().outsider.is_none());
+        let on_change = json!({ "issue": { "number": 3, "pull_request": {} } });
+        assert!(run("issue_comment", &on_change, &[]).unwrap().is_of_change());
     }
 }

@@ -23,6 +23,14 @@ pub(crate) struct Run {
     pub(crate) github: Option<GitHubRun>,
 }
 
+impl Run {
+    /// Whether the run is for a change, also for one that its event does not describe.
+    pub(crate) fn is_of_change(&self) -> bool {
+        let outsider = self.github.as_ref().and_then(|github| github.outsider.as_ref());
+        self.change.is_some() || matches!(outsider, Some(Outsider::Unknown { .. }))
+    }
+}
+
 /// What only GitHub Actions knows of a run.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct GitHubRun {

@@ -14,6 +14,8 @@ locals {
     }
   }
 
+  pull_request_subjects = [for repository in var.repositories : "repo:${repository}:pull_request"]
+
   release_subjects = flatten([for repository in var.repositories : [for ref in var.release_refs : "repo:${repository}:ref:${ref}"]])
 
   jobs = {
@@ -23,12 +25,10 @@ locals {
       deploys_to = []
       plans_in   = []
     }
-    # A command in a comment starts a run on the default branch.
+    # A command in a comment starts a run on the default branch. Its jobs with code of the pull request have the environment
+    # pull-request, so that they do not have the subject of the branch.
     pull-request = {
-      subjects = concat(
-        [for repository in var.repositories : "repo:${repository}:pull_request"],
-        [for subject in local.release_subjects : subject if strcontains(subject, ":ref:refs/heads/")],
-      )
+      subjects   = concat(local.pull_request_subjects, [for repository in var.repositories : "repo:${repository}:environment:pull-request"])
       releases   = false
       deploys_to = []
       plans_in   = keys(var.plan_roles)
@@ -38,7 +38,7 @@ locals {
   # On a schedule, `preview reap` runs on a branch.
   previews = var.preview_alias == null ? {} : {
     preview = {
-      subjects   = distinct(concat(local.release_subjects, local.jobs["pull-request"].subjects))
+      subjects   = concat(local.release_subjects, local.pull_request_subjects)
       releases   = true
       deploys_to = [var.preview_alias]
       plans_in   = [var.preview_alias]

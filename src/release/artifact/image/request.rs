@@ -52,6 +52,9 @@ fn without_user(url: &str) -> String {
     }
 }
 
+/// How the variables with the runner's own tokens begin.
+const RUNNER: &str = "ACTIONS_";
+
 /// Reads the build secrets that cdflow.yml names from the environment, and masks them in the log.
 pub(crate) fn secrets(
     names: &[VariableName],
@@ -60,6 +63,11 @@ pub(crate) fn secrets(
 ) -> Result<BTreeMap<String, Secret>> {
     let mut secrets = BTreeMap::new();
     for VariableName(name) in names {
+        if name.starts_with(RUNNER) {
+            return Err(Error::refused(format!("`{name}` cannot be a build secret"))
+                .why("with it, the Dockerfile could act as the workflow")
+                .hint("remove it from `docker.secrets`"));
+        }
         let value = environment.get(name).ok_or_else(|| {
             Error::input(format!(
                 "the build secret `{name}` is missing: no environment variable has this name"
@@ -100,6 +108,22 @@ pub(crate) fn build(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A Dockerfile of a pull request could send them to its author.
+    #[test]
+    fn the_tokens_of_the_runner_are_no_build_secrets() {
+        let environment = ProcessEnv::new([
+            ("ACTIONS_ID_TOKEN_REQUEST_TOKEN".into(), "x".repeat(20).into()),
+            ("NPM_TOKEN".into(), "y".repeat(20).into()),
+        ]);
+        let log = Log::new(crate::base::redact::Redactor::default(), 0, true, false);
+        let read = |name: &str| {
+            secrets(&[VariableName(name.to_owned())], &environment, &log).map(|found| found.len())
+        };
+        assert_eq!(read("NPM_TOKEN").unwrap(), 1);
+        let error = read("ACTIONS_ID_TOKEN_REQUEST_TOKEN").unwrap_err().to_string();
+        assert!(error.contains("cannot be a build secret"), "{error}");
+    }
 
     #[test]
     fn a_remote_without_its_token() {
