@@ -45,7 +45,7 @@ pub(crate) async fn release(
 ) -> Result<()> {
     let Target { environment, ledger, .. } = Target::resolve(context, inputs.environment)?;
     let said = match hold::release(context, environment.as_str(), &ledger).await? {
-        Some(hold) => format!("{environment} is no longer {}", hold::describe(&hold)),
+        Some(hold) => format!("ended the hold: {environment} was {}", hold::describe(&hold)),
         None => format!("{environment} is not held"),
     };
     context.host.log.done(&said);

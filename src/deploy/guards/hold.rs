@@ -41,10 +41,10 @@ pub(crate) async fn check(context: &Context, order: &Order<'_>, report: &mut Rep
     };
     let refused = match holder(context, &hold).await? {
         Holder::Ended => {
-            if !plan_only {
-                end(context, ledger, &hold).await;
-            }
-            return Ok(());
+            return match plan_only || end(context, ledger, &hold).await {
+                true => Ok(()),
+                false => Err(taken(order.environment().as_str())),
+            };
         }
         Holder::Open => refusal(order.environment().as_str(), &hold, None),
         Holder::Unknown(why) => refusal(order.environment().as_str(), &hold, Some(&why)),
@@ -176,12 +176,13 @@ async fn holder(context: &Context, hold: &Hold) -> Result<Holder> {
     Ok(match asked {
         Ok(found) if found.is_open() => Holder::Open,
         Ok(_) => Holder::Ended,
-        Err(error) => Holder::Unknown(format!("GitHub did not say whether it is open: {error}")),
+        Err(error) => Holder::Unknown(format!("GitHub did not answer whether it is open: {error}")),
     })
 }
 
-/// Records that a hold has ended, so that `status` shows it. A failure only delays that.
-async fn end(context: &Context, ledger: &Ledger<'_>, hold: &Hold) {
+/// Records that a hold has ended, so that `status` shows it. A failure only delays that. False if
+/// another pull request has held the environment meanwhile.
+async fn end(context: &Context, ledger: &Ledger<'_>, hold: &Hold) -> bool {
     let number = hold.pull_request;
     let log = &context.host.log;
     log.note(&format!("pull request #{number} is merged or closed, so its hold has ended"));
@@ -189,10 +190,12 @@ async fn end(context: &Context, ledger: &Ledger<'_>, hold: &Hold) {
         let new = entry(context, HoldAction::Release, hold.repository, number).await?;
         ledger.put_hold(new, hold.number).await
     };
-    if let Err(error) =
-        context.host.interrupt.or_last_answer("recording the end of a hold", writing).await
-    {
-        log.detail(&format!("the end of the hold is not recorded: {error}"));
+    match context.host.interrupt.or_last_answer("recording the end of a hold", writing).await {
+        Ok(is_newest) => is_newest,
+        Err(error) => {
+            log.detail(&format!("the end of the hold is not recorded: {error}"));
+            true
+        }
     }
 }
 
@@ -221,7 +224,7 @@ fn refusal(environment: &str, hold: &Hold, unknown: Option<&str>) -> Error {
     let address = address
         .map_or_else(String::new, |(repository, _)| format!(" ({repository}/pull/{number})"));
     let by = hold.by.as_deref().unwrap_or("an unknown user");
-    let since = format!("{by} held it at {:.0}", hold.at);
+    let since = format!("{by} has held it since {:.0}", hold.at);
     let why = match unknown {
         Some(unknown) => format!("{since}; {unknown}"),
         None => format!("{since}, until the pull request is merged or closed"),
@@ -236,6 +239,8 @@ fn refusal(environment: &str, hold: &Hold, unknown: Option<&str>) -> Error {
 }
 
 fn taken(environment: &str) -> Error {
-    Error::refused(format!("other runs hold and release `{environment}` at the same time"))
-        .hint("run it again")
+    Error::refused(format!(
+        "cannot change the hold of `{environment}`: other runs changed it at the same time"
+    ))
+    .hint("run it again")
 }

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{COUNT_FROM, Ledger, Record, entry::FORMAT, reading::RESTORE};
+use super::{COUNT_FROM, HOLDS, LISTS, Ledger, Record, entry::FORMAT, lacks, reading::RESTORE};
 use crate::{
     base::{
         error::{Error, Exit, Result},
@@ -27,8 +27,8 @@ use crate::{
 const AT_ONCE: usize = 8;
 /// In bytes.
 const LIMIT: u64 = 64 << 10;
-/// Sorts after the digits of entries, so that a list has the entries first.
-const FOLDER: &str = "hold/";
+/// Objects listed at a time. Those that are no entries are ignored.
+const PAGE: usize = 20;
 
 /// A pull request holds the environment, or a hold has ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -107,16 +107,25 @@ impl Ledger<'_> {
 
     /// Returns the newest entry, whether or not it ended a hold.
     pub(crate) async fn newest_hold(&self) -> Result<Option<Hold>> {
-        let prefix = format!("{}{FOLDER}", self.prefix);
-        let listed = self.store.list(&prefix, None, 1).await?;
-        let Some(first) = listed.first() else { return Ok(None) };
-        let name = first.key.strip_prefix(&prefix).and_then(|name| name.strip_suffix(".json"));
-        let number = name.and_then(|name| COUNT_FROM.checked_sub(name.parse().ok()?));
-        let number = number.ok_or_else(|| {
-            Error::integrity(format!("unexpected object `{}`", self.store.describe(&first.key)))
-                .hint("find out what it is, and move it elsewhere")
-        })?;
-        self.hold_at(number).await.map(Some)
+        let prefix = format!("{}{HOLDS}", self.prefix);
+        let number = |key: &str| -> Option<u64> {
+            let countdown = key.strip_prefix(&prefix)?.strip_suffix(".json")?;
+            COUNT_FROM.checked_sub(countdown.parse().ok()?)
+        };
+        for _ in 0..LISTS {
+            let listed = self.store.list(&prefix, None, PAGE).await?;
+            let newest = listed.iter().find_map(|listed| number(&listed.key)).unwrap_or(0);
+            // The numbers have no gaps: a list that lacks the newest one is not believed.
+            if self.store.head(&self.hold_key(newest + 1)).await?.is_some() {
+                continue;
+            }
+            return match newest {
+                0 => Ok(None),
+                newest => self.hold_at(newest).await.map(Some),
+            };
+        }
+        let what = format!("the holds of `{}` lacks the newest one", self.environment);
+        Err(lacks(&what, &self.store.describe(&prefix)))
     }
 
     async fn hold_at(&self, number: u64) -> Result<Hold> {
@@ -147,7 +156,7 @@ impl Ledger<'_> {
     }
 
     fn hold_key(&self, number: u64) -> String {
-        format!("{}{FOLDER}{:010}.json", self.prefix, COUNT_FROM.saturating_sub(number))
+        format!("{}{HOLDS}{:010}.json", self.prefix, COUNT_FROM.saturating_sub(number))
     }
 }
 

@@ -36,6 +36,8 @@ use crate::{
 
 /// The countdown in the name of an object is this minus the number of the entry.
 const COUNT_FROM: u64 = 9_999_999_999;
+/// Below the prefix of the entries. Sorts after their digits, so that a list has the entries first.
+const HOLDS: &str = "hold/";
 /// How often a list is read while it lacks entries: another run might write one in between.
 const LISTS: usize = 5;
 /// Numbers that are tried for a new entry while other runs take them.

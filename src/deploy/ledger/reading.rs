@@ -9,7 +9,7 @@ use futures_util::{
 use serde::Deserialize;
 
 use super::{
-    Action, COUNT_FROM, End, Entry, LISTS, Ledger, Outcome, Record, Start, entry, lacks,
+    Action, COUNT_FROM, End, Entry, HOLDS, LISTS, Ledger, Outcome, Record, Start, entry, lacks,
     size::ENTRY_LIMIT,
 };
 use crate::base::{
@@ -24,7 +24,7 @@ pub(super) const RESTORE: &str = "restore it from a backup or an older version o
 /// Runs that are read at once, once the newest one was not enough.
 const AT_ONCE: usize = 8;
 
-/// What the list has of a run.
+/// The entries of a run that a list has.
 #[derive(Clone, Copy)]
 struct Listed {
     number: u64,
@@ -160,7 +160,11 @@ impl Ledger<'_> {
     async fn names(&self, after: Option<&str>) -> Result<Vec<String>> {
         for _ in 0..LISTS {
             let listed = self.store.list(&self.prefix, after, PAGE).await?;
-            let keys: Vec<String> = listed.into_iter().map(|listed| listed.key).collect();
+            let mut keys: Vec<String> = listed.into_iter().map(|listed| listed.key).collect();
+            // They come after the last entry, so that the page is the last one.
+            keys.retain(|key| {
+                !key.strip_prefix(&self.prefix).is_some_and(|it| it.starts_with(HOLDS))
+            });
             let number = |key: &str| self.number_and_kind(key).map(|(number, _)| number);
             let listed = keys.iter().map(String::as_str);
             let numbers: Vec<u64> = after.into_iter().chain(listed).filter_map(number).collect();
@@ -288,7 +292,7 @@ impl Ledger<'_> {
     }
 }
 
-/// Reads the newest run, and only if it was not enough several older ones at once.
+/// Reads the newest run first, and then older ones, several at once.
 fn newest_first<T, F: Future<Output = Result<T>>>(
     mut runs: Vec<Listed>,
     read: impl Fn(Listed) -> F + Clone,
