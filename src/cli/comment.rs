@@ -71,7 +71,7 @@ impl CommentCommand {
 
 fn command(rest: &str) -> Result<CommentCommand, String> {
     if rest.contains(['\n', '\r']) {
-        return Err("a command is the only line of its comment".to_owned());
+        return Err("the comment must contain only the command".to_owned());
     }
     let words: Vec<&str> = rest.split([' ', '\t']).filter(|word| !word.is_empty()).collect();
     let (verb, arguments) = words.split_first().ok_or_else(|| format!("expected {USAGE}"))?;
@@ -82,7 +82,7 @@ fn command(rest: &str) -> Result<CommentCommand, String> {
         (_, []) => return Err(format!("the environment is missing: expected {USAGE}")),
         (_, [.., last]) => {
             let last = printable::excerpt(last);
-            return Err(format!("`{last}` is one word too many: expected {USAGE}"));
+            return Err(format!("unexpected word `{last}`: expected {USAGE}"));
         }
     };
     let environment = environment.parse::<Environment>().map_err(|why| why.to_string())?;
@@ -113,7 +113,7 @@ impl FromStr for LockId {
             && !text.starts_with('-');
         match is_id {
             true => Ok(Self(text.to_owned())),
-            false => Err(format!("`{}` is not the ID of a lock", printable::excerpt(text))),
+            false => Err(format!("invalid lock ID `{}`", printable::excerpt(text))),
         }
     }
 }
@@ -185,10 +185,10 @@ mod tests {
             ("/cdflow paln ci", "did you mean `plan`?"),
             ("/cdflow destroy ci", "unknown command `destroy`"),
             ("/cdflow APPLY live", "unknown command `APPLY`"),
-            ("/cdflow apply live now", "`now` is one word too many"),
-            ("/cdflow apply live\n\nbecause", "the only line"),
-            ("/cdflow apply live\r/cdflow apply ci", "the only line"),
-            ("/cdflow apply live --allow-destroy=x", "one word too many"),
+            ("/cdflow apply live now", "unexpected word `now`"),
+            ("/cdflow apply live\n\nbecause", "only the command"),
+            ("/cdflow apply live\r/cdflow apply ci", "only the command"),
+            ("/cdflow apply live --allow-destroy=x", "unexpected word"),
             ("/cdflow apply --help", "--help"),
             ("/cdflow apply live;id", "live;id"),
             ("/cdflow apply $(id)", "$(id)"),
@@ -196,9 +196,9 @@ mod tests {
             ("/cdflow apply LIVE", "LIVE"),
             ("/cdflow apply \u{430}slive", "\u{430}slive"),
             ("/cdflow apply live\u{a0}x", "live"),
-            ("/cdflow unlock live --force", "is not the ID of a lock"),
-            ("/cdflow unlock live a;b", "is not the ID of a lock"),
-            ("/cdflow unlock live a b", "one word too many"),
+            ("/cdflow unlock live --force", "invalid lock ID"),
+            ("/cdflow unlock live a;b", "invalid lock ID"),
+            ("/cdflow unlock live a b", "unexpected word"),
         ] {
             let found = parsed(body).unwrap_or_else(|| panic!("{body:?}"));
             let found = found.expect_err(body);

@@ -35,7 +35,10 @@ impl FromStr for CommitId {
             && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
         match is_digest {
             true => Ok(Self(text.to_owned())),
-            false => Err(format!("`{}` is not a commit in full", text.escape_debug())),
+            false => Err(format!(
+                "`{}` is not a full commit ID, which has 40 or 64 hex digits",
+                text.escape_debug()
+            )),
         }
     }
 }

@@ -21,10 +21,10 @@ use crate::{
 pub(crate) enum Judged {
     /// It does not command cdflow, for this reason. It gets no answer.
     Ignored(String),
-    /// Its author may not command cdflow. The answer is a reaction without text, so that such a
+    /// Its author may not use commands. The answer is a reaction without text, so that such a
     /// comment causes no other one.
     Denied(Error),
-    /// It begins as a command, and is none.
+    /// It begins like a command, but is invalid.
     Wrong(Error),
     Refused(Error),
     Accepted(Box<Accepted>),
@@ -109,12 +109,12 @@ async fn ask(
     };
     let author = found.user.as_ref().filter(|user| !user.is_bot());
     let Some(GitHubAccount { login, .. }) = author else {
-        return Ok(Judged::Ignored("bots command nothing".to_owned()));
+        return Ok(Judged::Ignored("comments by bots are ignored".to_owned()));
     };
     if !api.can_push(login).await? {
         return Ok(Judged::Denied(
-            Error::refused(format!("`{}` may not command cdflow", login.escape_debug()))
-                .why("that needs write access to the repository")
+            Error::refused(format!("`{}` may not use cdflow's commands", login.escape_debug()))
+                .why("they need write access to the repository")
                 .hint("ask a person with write access to write the comment"),
         ));
     }
@@ -138,7 +138,7 @@ async fn ask(
     }
     let pull_request = api.pull_request(event.pull_request).await?;
     let commanded = Commanded { login: login.clone(), at: found.created_at };
-    let checked = match check_pull_request(&pull_request, head) {
+    let checked = match check_pull_request(&pull_request, command.verb, head) {
         Ok(()) => check_not_pushed(api, &pull_request, &commanded, host).await,
         refused => refused,
     };
@@ -173,17 +173,18 @@ fn check_enabled(command: &CommentCommand, comments: &Comments) -> Result<()> {
             names.join(", ")
         ),
     };
-    Err(Error::refused(format!("comments may not command `{verb}` for `{environment}`"))
+    Err(Error::refused(format!("`/cdflow {verb}` is not enabled for `{environment}`"))
         .why(why)
         .hint(format!("add `{environment}` to `comments.{key}`, and merge that first")))
 }
 
 /// Refuses a pull request that is closed, from outside, or has another newest commit.
-fn check_pull_request(of: &PullRequest, head: Option<&str>) -> Result<()> {
+fn check_pull_request(of: &PullRequest, verb: CommentVerb, head: Option<&str>) -> Result<()> {
     let number = of.number;
-    if !of.is_open() {
+    // Its hold might still count, where GitHub could not be asked.
+    if !of.is_open() && verb != CommentVerb::Unhold {
         return Err(Error::refused(format!("pull request #{number} is closed"))
-            .why("comments command only on open pull requests")
+            .why("commands need an open pull request")
             .hint("reopen it, or deploy what was merged"));
     }
     let outsider = match () {
@@ -207,9 +208,9 @@ fn check_pull_request(of: &PullRequest, head: Option<&str>) -> Result<()> {
 
 fn moved(of: &PullRequest, why: &str) -> Error {
     let newest = short(&of.head.sha);
-    Error::refused(format!("{newest} is the newest commit of pull request #{}", of.number))
+    Error::refused(format!("pull request #{} has a newer commit, {newest}", of.number))
         .why(why)
-        .hint("look at what was pushed, and write the comment again")
+        .hint("review what was pushed, and write the comment again")
 }
 
 /// Refuses a commit that was pushed after the comment, because its author has not seen it.
@@ -225,7 +226,7 @@ async fn check_not_pushed(
     let pushed = match api.pushed_at(&of.head.name, &of.head.sha).await {
         Ok(pushed) => pushed,
         Err(error) => {
-            host.log.detail(&format!("cannot check when the commit was pushed: {error}"));
+            host.log.warning(&format!("cannot check when the commit was pushed: {error}"));
             None
         }
     };

@@ -65,10 +65,10 @@ pub(crate) async fn check_own_commit(global: &Global, host: &Host) -> Result<()>
         Some(head) if own.contains(&head.commit.as_str()) => Ok(()),
         found => {
             let found = found.map_or_else(|| "no commit".to_owned(), |head| head.commit);
-            Err(Error::refused("another commit than that of the run is checked out")
+            Err(Error::refused("the checkout is not at the commit of the run")
                 .why(format!(
-                    "checked out is {found}, and the run was started for {}; cdflow.yml of the \
-                     default branch says what comments may command",
+                    "found {found}, expected {}; `comments` is read from cdflow.yml of the \
+                     default branch",
                     own.first().map_or("(unknown)".to_owned(), |it| it.escape_debug().to_string())
                 ))
                 .hint("leave `ref:` out of actions/checkout in this job"))

@@ -63,6 +63,6 @@ impl Answer {
             Err(limit) => limit.passed("GitHub did not answer"),
         };
         let comment = self.comment;
-        self.host.log.warning(&format!("the comment {comment} is not answered: {failed}"));
+        self.host.log.warning(&format!("cannot answer the comment {comment}: {failed}"));
     }
 }

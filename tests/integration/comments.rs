@@ -209,20 +209,28 @@ fn who_commands_what_is_checked() {
     type Case<'c> = (&'c str, &'c str, fn(&mut World, u64), i32, &'c str, &'c [&'c str], bool);
     let cases: [Case<'_>; 18] = [
         // The author, the text, what happens meanwhile, and: exit code, message, reactions, reply.
-        ("guest", "/cdflow apply live", none, 3, "`guest` may not command cdflow", &["-1"], false),
-        ("robot[bot]", "/cdflow apply live", none, 0, "bots command nothing", &[], false),
+        (
+            "guest",
+            "/cdflow apply live",
+            none,
+            3,
+            "`guest` may not use cdflow's commands",
+            &["-1"],
+            false,
+        ),
+        ("robot[bot]", "/cdflow apply live", none, 0, "comments by bots are ignored", &[], false),
         ("grace", "looks good", none, 0, "the comment is not for cdflow", &[], false),
         ("grace", "> /cdflow apply live", none, 0, "the comment is not for cdflow", &[], false),
         ("grace", "/cdflow", none, 2, "the comment is not a command", &["confused"], true),
-        ("guest", "/cdflow", none, 3, "`guest` may not command cdflow", &["-1"], false),
+        ("guest", "/cdflow", none, 3, "`guest` may not use cdflow's commands", &["-1"], false),
         ("grace", "/cdflow paln ci", none, 2, "did you mean `plan`?", &["confused"], true),
-        ("grace", "/cdflow plan ci\n\nplease", none, 2, "the only line", &["confused"], true),
+        ("grace", "/cdflow plan ci\n\nplease", none, 2, "only the command", &["confused"], true),
         (
             "grace",
             "/cdflow apply live`\n```\n/cdflow apply live $(id) <!-- cdflow",
             none,
             2,
-            "the only line",
+            "only the command",
             &["confused"],
             true,
         ),
@@ -240,7 +248,7 @@ fn who_commands_what_is_checked() {
             "/cdflow apply ci",
             none,
             3,
-            "comments may not command `apply` for `ci`",
+            "`/cdflow apply` is not enabled for `ci`",
             &["-1"],
             true,
         ),
@@ -345,7 +353,7 @@ fn the_default_branch_decides_what_comments_command() {
     assert_eq!(talk.reactions(id), ["-1"]);
     let step = talk.step(id, &["comment", "run"]);
     talk.check_out(&head);
-    step.run().fails(3).stdout_has("another commit than that of the run is checked out");
+    step.run().fails(3).stdout_has("the checkout is not at the commit of the run");
 
     let edited = json!({
         "action": "edited", "issue": { "number": NUMBER, "pull_request": {} },
@@ -408,7 +416,9 @@ fn a_release_of_another_commit_is_refused() {
     talk.check_out(&talk.main);
     talk.project.release(&version);
     let (_, refused) = talk.command("ada", "/cdflow plan live");
-    refused.fails(3).stdout_has("the release is not of the newest commit of pull request #7");
+    refused
+        .fails(3)
+        .stdout_has("the release was not built from the newest commit of pull request #7");
     refused.lacks("::group::Plan");
 }
 
@@ -490,7 +500,7 @@ fn a_pull_request_holds_an_environment() {
         refused.fails(3).stdout_has(held).stdout_has("https://github.com/acme/checkout/pull/7");
     }
     talk.github.fault("GET /repos/acme/checkout/pulls/7", 1, no_access());
-    talk.on_main(&deploy).fails(3).stdout_has("GitHub did not say whether it is open");
+    talk.on_main(&deploy).fails(3).stdout_has("GitHub did not answer whether it is open");
     let other = talk.head();
     talk.github.world().pull_request(8, &other).author = "linus".to_owned();
     let event = pull_request_event(8, &other, "open", &[]);
@@ -509,7 +519,7 @@ fn a_pull_request_holds_an_environment() {
     talk.on_pull_request(&["deploy", "live", "1-aaaaaaa", "--plan-only"]).success().lacks(held);
 
     let released = talk.command("grace", "/cdflow unhold live").1;
-    released.success().stdout_has("live is no longer held by pull request #7");
+    released.success().stdout_has("live was held by pull request #7");
     assert_eq!(talk.holder(), Value::Null);
     talk.command("grace", "/cdflow unhold live").1.success().stdout_has("live is not held");
     talk.on_main(&deploy).success();

@@ -12,7 +12,7 @@ use crate::{
 #[derive(Debug, Subcommand)]
 #[expect(clippy::large_enum_variant, reason = "a run has one value")]
 pub(crate) enum CommentStep {
-    /// Check who commands what, and answer with a reaction
+    /// Check the comment and its author, and add a reaction
     Check(CommentCheckInputs),
     /// Carry out the command of the comment
     Run(CommentRunInputs),

@@ -58,7 +58,7 @@ pub(super) const COMMENT: &str = "Examples:
   cdflow comment check
   cdflow comment run
 
-Both are for a workflow that `issue_comment` starts: docs/comment-commands.md has it.";
+Use both in a workflow with the trigger `issue_comment`: docs/comment-commands.md.";
 
 pub(super) const COMMENT_CHECK: &str = "Examples:
   cdflow comment check";

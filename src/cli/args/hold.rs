@@ -9,7 +9,7 @@ use crate::{cli::values::PullRequestNumber, config::names::Environment};
 pub(crate) struct HoldInputs {
     /// Environment to hold
     pub(crate) environment: Environment,
-    /// Pull request [default: the one that the run is for]
+    /// Pull request [default: the pull request of the run]
     #[arg(long, value_name = "NUMBER")]
     pub(crate) pull_request: Option<PullRequestNumber>,
 }
@@ -17,6 +17,6 @@ pub(crate) struct HoldInputs {
 #[derive(Debug, Args)]
 #[command(after_help = super::examples::UNHOLD)]
 pub(crate) struct UnholdInputs {
-    /// Environment that is held
+    /// Held environment
     pub(crate) environment: Environment,
 }

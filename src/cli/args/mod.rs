@@ -126,7 +126,7 @@ pub(crate) enum ComponentCommand {
     Prune(PruneInputs),
     /// Show who holds a state lock, or release it
     Unlock(UnlockInputs),
-    /// Refuse deploys from elsewhere until a pull request is merged or closed
+    /// Let only one pull request deploy to an environment
     Hold(HoldInputs),
     /// Release the hold of a pull request
     Unhold(UnholdInputs),

@@ -22,7 +22,7 @@ pub(in crate::commands) async fn run(global: &Global, host: &Host) -> Result<()>
     );
     let login = accepted.commanded.login.escape_debug();
     host.log.done(&format!(
-        "`{command}` by {login}, for {} of pull request #{}",
+        "Accepted `{command}` from {login}, for {} of pull request #{}",
         accepted.version(),
         accepted.pull_request.number
     ));

@@ -22,9 +22,16 @@ async fn accepted(
     host: &Host,
     head: Option<&str>,
 ) -> Result<Option<(Box<Accepted>, Answer)>> {
-    let judged = comment::judge(global, host, head).await?;
     let answer = || -> Result<Answer> {
         Ok(Answer::to(comment::of_run(host)?, host, global.github_token.as_ref()))
+    };
+    let judged = match comment::judge(global, host, head).await {
+        // `comment check` has accepted it, and its author waits.
+        Err(error) if head.is_some() => {
+            answer()?.react(Reaction::Down).await;
+            return Err(error);
+        }
+        judged => judged?,
     };
     match judged {
         Judged::Ignored(why) => {

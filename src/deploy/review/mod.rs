@@ -110,6 +110,10 @@ pub(super) async fn check_approved(
 ) -> Result<bool> {
     let Some(rule) = order.review.filter(|_| !order.plan.plan_only) else { return Ok(false) };
     let found = found(context, order, prepared, rule).await?;
+    // The release is not one of the default branch.
+    if is_commanded(context) && found.record.code != code(prepared) {
+        return Err(other_code(&found.record));
+    }
     if !order.is_exact {
         return Ok(false);
     }
@@ -188,7 +192,7 @@ pub(super) fn check_commit(context: &Context, prepared: &Prepared) -> Result<()>
     }
     let commit = prepared.facts.commit().unwrap_or("none");
     Err(Error::refused(format!(
-        "the release is not of the newest commit of pull request #{number}"
+        "the release was not built from the newest commit of pull request #{number}"
     ))
     .why(format!("its commit is {commit}, and the newest one is {head}"))
     .hint("in the pull request's workflow, check out `github.event.pull_request.head.sha`"))
