@@ -10,7 +10,6 @@ use crate::{
 
 /// The commands of a run that a comment on a pull request started.
 #[derive(Debug, Subcommand)]
-#[expect(clippy::large_enum_variant, reason = "a run has one value")]
 pub(crate) enum CommentStep {
     /// Check the comment and its author, and add a reaction
     Check(CommentCheckInputs),
