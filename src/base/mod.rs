@@ -1,6 +1,7 @@
 //! What every layer uses; it imports nothing of cdflow outside of itself.
 
 pub(crate) mod age;
+pub(crate) mod at_once;
 pub(crate) mod authorities;
 pub(crate) mod blocking;
 pub(crate) mod checkout_path;

@@ -38,13 +38,16 @@ pub(crate) struct ReportFlags {
 impl ReportFlags {
     /// Collects the report flags of `command`, wherever it declares them.
     pub(crate) fn of(command: &Command) -> Self {
-        let command = match command {
-            Command::Component(command) => command,
+        match command {
+            Command::Component(command) => Self::of_component(command),
             Command::Comment(CommentStep::Run(it)) => {
-                return Self::new("comment run", &it.report).with_url(&it.url_output);
+                Self::new("comment run", &it.report).with_url(&it.url_output)
             }
-            _ => return Self::default(),
-        };
+            _ => Self::default(),
+        }
+    }
+
+    pub(crate) fn of_component(command: &ComponentCommand) -> Self {
         match command {
             ComponentCommand::Release(it) => Self::new("release", &it.report),
             ComponentCommand::Deploy(it) => {

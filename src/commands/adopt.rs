@@ -91,22 +91,9 @@ pub(crate) async fn run(context: &Context, inputs: AdoptInputs, report: &mut Rep
     };
     let plan = PlanInputs { plan_only: true, ..PlanInputs::default() };
     let inputs = DeployInputs {
-        environment: environment.clone(),
-        version: Some(version),
         plan,
         confirm_apply: ConfirmInputs { yes: true },
-        reviewed: None,
-        store_plan: None,
-        age_identity: None,
-        new_environment: false,
-        target: Vec::new(),
-        replace: Vec::new(),
-        refresh_only: false,
-        allow_destroy: Vec::new(),
-        allow_downgrade: false,
-        allow_older_state: false,
-        url_output: None,
-        report: Default::default(),
+        ..DeployInputs::of(environment.clone(), version)
     };
     deploy::run(context, inputs, report).await
 }

@@ -28,9 +28,7 @@ pub(crate) async fn take(context: &Context, inputs: HoldInputs, report: &mut Rep
     }
     let is_new = hold::take(context, environment.as_str(), &ledger, number).await?;
     let said = match is_new {
-        true => {
-            format!("{environment} is held by pull request #{number} until it is merged or closed")
-        }
+        true => hold::taken_by(environment.as_str(), number),
         false => format!("{environment} was already held by pull request #{number}"),
     };
     context.host.log.done(&said);

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use futures_util::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::{
     base::{
+        at_once::at_once,
         digest::Sha256,
         error::{Error, Exit, Result},
         table::{Cell, Screen, fitted},
@@ -28,8 +28,6 @@ use crate::{
 
 /// The number of releases without `--all`.
 const SHOWN: usize = 20;
-/// Requests at the same time.
-const AT_ONCE: usize = 8;
 /// Digits of a bundle digest in a table.
 const DIGEST_SHOWN: usize = 12;
 /// Environments that a row of the table names.
@@ -95,9 +93,7 @@ pub(crate) async fn run(
         let deployed = deployed.remove(&listed.version).unwrap_or_default();
         read(context, listed, deployed)
     });
-    // Collected first, because the stream would borrow the map.
-    let reading: Vec<_> = reading.collect();
-    let rows: Vec<Row> = stream::iter(reading).buffered(AT_ONCE).try_collect().await?;
+    let rows: Vec<Row> = at_once(reading).await?;
     report.page = (!rows.is_empty()).then(|| page(component, &rows, more));
     let log = &context.host.log;
     if inputs.json {

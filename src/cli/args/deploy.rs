@@ -72,3 +72,27 @@ pub(crate) struct DeployInputs {
     #[command(flatten)]
     pub(crate) report: ReportInputs,
 }
+
+impl DeployInputs {
+    /// The deploy of a version without any flag.
+    pub(crate) fn of(environment: Environment, version: Version) -> Self {
+        Self {
+            environment,
+            version: Some(version),
+            plan: PlanInputs::default(),
+            confirm_apply: ConfirmInputs::default(),
+            reviewed: None,
+            store_plan: None,
+            age_identity: None,
+            new_environment: false,
+            target: Vec::new(),
+            replace: Vec::new(),
+            refresh_only: false,
+            allow_destroy: Vec::new(),
+            allow_downgrade: false,
+            allow_older_state: false,
+            url_output: None,
+            report: ReportInputs::default(),
+        }
+    }
+}

@@ -3,11 +3,11 @@
 
 use super::{NOT_CARRIED_OUT, accepted};
 use crate::{
-    base::error::{Error, Result},
+    base::error::Result,
     cli::{
         args::{
-            Command, CommentRunInputs, ComponentCommand, DeployInputs, Global, HoldInputs,
-            PlanInputs, UnholdInputs, UnlockInputs,
+            CommentRunInputs, ComponentCommand, DeployInputs, Global, HoldInputs, PlanInputs,
+            UnholdInputs, UnlockInputs,
         },
         comment::{CommentCommand, CommentVerb},
         report_flags::ReportFlags,
@@ -32,18 +32,15 @@ pub(in crate::commands) async fn run(
     let host = Host { run: accepted.run(&host), ..host };
     report.set_run(host.run.as_ref());
     let command = command(&accepted, accepted.version().parse()?, inputs);
-    let flags = ReportFlags::of(&command);
-    let Command::Component(command) = command else {
-        return Err(Error::internal("the command of a comment is for a component"));
-    };
+    let flags = ReportFlags::of_component(&command);
     let carried_out = run_for_component(command, global, &flags, host, report).await;
     end(&answer, &accepted.command, report, carried_out.map(drop)).await
 }
 
 /// Returns the command as it is on the command line.
-fn command(accepted: &Accepted, version: Version, inputs: CommentRunInputs) -> Command {
+fn command(accepted: &Accepted, version: Version, inputs: CommentRunInputs) -> ComponentCommand {
     let CommentCommand { verb, environment, lock } = accepted.command.clone();
-    Command::Component(match verb {
+    match verb {
         CommentVerb::Unlock => ComponentCommand::Unlock(UnlockInputs {
             environment,
             force: lock.map(|id| id.to_string()),
@@ -51,8 +48,6 @@ fn command(accepted: &Accepted, version: Version, inputs: CommentRunInputs) -> C
         CommentVerb::Hold => ComponentCommand::Hold(HoldInputs { environment, pull_request: None }),
         CommentVerb::Unhold => ComponentCommand::Unhold(UnholdInputs { environment }),
         CommentVerb::Plan | CommentVerb::Apply => ComponentCommand::Deploy(DeployInputs {
-            environment,
-            version: Some(version),
             plan: PlanInputs {
                 plan_only: verb == CommentVerb::Plan,
                 plan_out: None,
@@ -61,19 +56,9 @@ fn command(accepted: &Accepted, version: Version, inputs: CommentRunInputs) -> C
             },
             url_output: inputs.url_output,
             report: inputs.report,
-            confirm_apply: Default::default(),
-            reviewed: None,
-            store_plan: None,
-            age_identity: None,
-            new_environment: false,
-            target: Vec::new(),
-            replace: Vec::new(),
-            refresh_only: false,
-            allow_destroy: Vec::new(),
-            allow_downgrade: false,
-            allow_older_state: false,
+            ..DeployInputs::of(environment, version)
         }),
-    })
+    }
 }
 
 /// Answers the comment. A deploy has a row in cdflow's own comment, unless it failed before

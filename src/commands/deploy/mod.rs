@@ -87,7 +87,7 @@ fn order<'c>(
     }
     let reviewed = inputs.reviewed.unwrap_or(Reviewed::Unset);
     // A comment applies what the pull request showed, and nothing else.
-    let is_commanded = context.host.github().is_some_and(|run| run.commanded.is_some());
+    let is_commanded = context.host.commanded().is_some();
     if reviewed != Reviewed::Unset || order.limits.requires_review || is_commanded {
         order.review = Some(order.limits.review);
     }

@@ -2,18 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use futures_util::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 
 use crate::{
-    base::error::{Error, Result},
+    base::{
+        at_once::at_once,
+        error::{Error, Result},
+    },
     config::names::{Environment, Version},
     context::Context,
     deploy::ledger::{Entry, Record},
 };
-
-/// Requests at a time.
-const AT_ONCE: usize = 8;
 
 /// Each environment that is behind, with the environments that run a newer release. Previews are
 /// not compared.
@@ -30,9 +29,8 @@ pub(crate) async fn of(context: &Context, rows: &[(Environment, Record)]) -> Res
         let found = context.store.head(&context.release(version.clone()).key()).await?;
         Ok::<_, Error>((version, found.and_then(|found| found.modified)))
     });
-    let asking: Vec<_> = asking.collect();
-    let published = stream::iter(asking).buffered(AT_ONCE).try_collect::<Vec<_>>().await?;
-    Ok(compare(&lasting, &published.into_iter().collect()))
+    let published = at_once(asking).await?.into_iter().collect();
+    Ok(compare(&lasting, &published))
 }
 
 fn compare(

@@ -77,11 +77,8 @@ pub(crate) async fn run(
     }
     if inputs.json {
         let environments = rows.iter().map(|(environment, record)| {
-            let held = holds.get(environment).map(HoldDocument::of);
-            EnvironmentDocument {
-                held,
-                ..EnvironmentDocument::of(environment, record, behind.get(environment))
-            }
+            let (behind, held) = (behind.get(environment), holds.get(environment));
+            EnvironmentDocument::of(environment, record, behind, held)
         });
         log.json(&StatusDocument {
             team: &context.identity.team,
@@ -129,6 +126,7 @@ impl<'a> EnvironmentDocument<'a> {
         environment: &'a Environment,
         record: &'a Record,
         behind: Option<&'a Vec<String>>,
+        held: Option<&'a Hold>,
     ) -> Self {
         let deployed = record.settled.as_ref().filter(|_| record.is_deployed());
         Self {
@@ -138,7 +136,7 @@ impl<'a> EnvironmentDocument<'a> {
             settled: record.settled.as_ref().map(RunDocument::of),
             since: record.unsettled.iter().map(RunDocument::of).collect(),
             behind,
-            held: None,
+            held: held.map(HoldDocument::of),
         }
     }
 }

@@ -88,8 +88,6 @@ pub(crate) async fn take(
         let new = entry(context, HoldAction::Hold, repository, pull_request).await?;
         let writing = ledger.put_hold(new, newest.map_or(0, |it| it.number));
         if context.host.interrupt.or_last_answer("holding the environment", writing).await? {
-            let held = format!("held by pull request #{pull_request} until it is merged or closed");
-            context.host.log.note(&format!("{environment} is {held}"));
             return Ok(true);
         }
     }
@@ -108,14 +106,21 @@ pub(crate) fn repository(context: &Context) -> Result<u64> {
 /// Holds the environment that a comment applies to, if cdflow.yml says so for it: until the merge,
 /// the default branch does not have what is applied.
 pub(crate) async fn take_on_apply(context: &Context, order: &Order<'_>) -> Result<()> {
-    let commanded = context.host.github().and_then(|run| run.commanded());
-    let Some((pull_request, _)) = commanded else { return Ok(()) };
+    let Some((pull_request, _)) = context.host.commanded() else { return Ok(()) };
     let environment = order.environment();
     if !context.manifest.comments.hold.contains(environment) {
         return Ok(());
     }
-    let ledger = &order.subject.target.ledger;
-    take(context, environment.as_str(), ledger, pull_request.number).await.map(drop)
+    let (ledger, number) = (&order.subject.target.ledger, pull_request.number);
+    if take(context, environment.as_str(), ledger, number).await? {
+        context.host.log.note(&taken_by(environment.as_str(), number));
+    }
+    Ok(())
+}
+
+/// Says that a pull request has begun to hold an environment.
+pub(crate) fn taken_by(environment: &str, number: u64) -> String {
+    format!("{environment} is held by pull request #{number} until it is merged or closed")
 }
 
 /// Ends the hold of an environment. Returns it; None if the environment is not held.
@@ -126,7 +131,7 @@ pub(crate) async fn release(
 ) -> Result<Option<Hold>> {
     for _ in 0..TRIES {
         let Some(hold) = read(context, ledger).await? else { return Ok(None) };
-        let commanded = context.host.github().and_then(|run| run.commanded());
+        let commanded = context.host.commanded();
         if let Some((pull_request, _)) = commanded.filter(|_| !is_own(context, &hold)) {
             return Err(refusal(environment, &hold, None)
                 .why(format!("this comment is on pull request #{}", pull_request.number)));

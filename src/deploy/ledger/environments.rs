@@ -3,11 +3,10 @@
 
 use std::collections::BTreeSet;
 
-use futures_util::{StreamExt, TryStreamExt, stream};
-
 use super::{LISTS, Ledger, Record, lacks};
 use crate::{
     base::{
+        at_once::at_once,
         error::{Error, Result},
         spelling::nearest,
     },
@@ -18,9 +17,6 @@ use crate::{
     context::Context,
     services::store::ReleaseStore,
 };
-
-/// Requests at a time.
-const AT_ONCE: usize = 8;
 
 /// Returns the environments that the account scheme and cdflow.yml name.
 pub(crate) fn named(context: &Context) -> BTreeSet<Environment> {
@@ -64,9 +60,7 @@ pub(crate) async fn records(context: &Context) -> Result<Vec<(Environment, Recor
         let record = Ledger::of(context, &environment).record().await?;
         Ok((environment, record))
     });
-    // A lazy iterator would borrow from itself.
-    let reading: Vec<_> = reading.collect();
-    stream::iter(reading).buffered(AT_ONCE).try_collect().await
+    at_once(reading).await
 }
 
 impl Ledger<'_> {
@@ -148,15 +142,11 @@ async fn first_not_in(
 ) -> Result<Option<Environment>> {
     let is_unlisted = |it: &&Environment| names.iter().all(|name| name != it.as_str());
     let unlisted: Vec<&Environment> = known.iter().filter(is_unlisted).collect();
-    let found: Vec<Result<Option<Environment>>> = stream::iter(unlisted)
-        .map(|environment| async move {
-            let first = Ledger::new(store, identity, environment).key(1, "start");
-            let exists = store.head(&first).await?.is_some();
-            Ok(exists.then(|| environment.clone()))
-        })
-        .buffered(AT_ONCE)
-        .collect()
-        .await;
-    let found: Vec<Option<Environment>> = found.into_iter().collect::<Result<_>>()?;
+    let asking = unlisted.into_iter().map(|environment| async move {
+        let first = Ledger::new(store, identity, environment).key(1, "start");
+        let exists = store.head(&first).await?.is_some();
+        Ok(exists.then(|| environment.clone()))
+    });
+    let found: Vec<Option<Environment>> = at_once(asking).await?;
     Ok(found.into_iter().flatten().next())
 }

@@ -7,26 +7,21 @@
 
 use std::collections::BTreeMap;
 
-use futures_util::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{COUNT_FROM, HOLDS, LISTS, Ledger, Record, entry::FORMAT, lacks, reading::RESTORE};
+use super::{COUNT_FROM, HOLDS, LISTS, Ledger, Record, entry::FORMAT, lacks};
 use crate::{
     base::{
-        error::{Error, Exit, Result},
-        printable,
+        at_once::at_once,
+        error::{Error, Result},
     },
     config::names::Environment,
     context::Context,
-    services::store::{Content, Metadata, Put},
+    services::store::Put,
 };
 
-/// Requests at a time.
-const AT_ONCE: usize = 8;
-/// In bytes.
-const LIMIT: u64 = 64 << 10;
 /// Objects listed at a time. Those that are no entries are ignored.
 const PAGE: usize = 20;
 
@@ -64,19 +59,17 @@ impl Hold {
     }
 }
 
-/// Returns the holds on these environments.
+/// Returns the holds on these environments. Previews have none.
 pub(crate) async fn holds(
     context: &Context,
     environments: &[(Environment, Record)],
 ) -> Result<BTreeMap<Environment, Hold>> {
-    let reading = environments.iter().map(|(environment, _)| async move {
+    let lasting = environments.iter().filter(|(environment, _)| !environment.is_preview());
+    let reading = lasting.map(|(environment, _)| async move {
         let held = Ledger::of(context, environment).held().await?;
         Ok::<_, Error>(held.map(|hold| (environment.clone(), hold)))
     });
-    // A lazy iterator would borrow from itself.
-    let reading: Vec<_> = reading.collect();
-    let found: Vec<_> = stream::iter(reading).buffered(AT_ONCE).try_collect().await?;
-    Ok(found.into_iter().flatten().collect())
+    Ok(at_once(reading).await?.into_iter().flatten().collect())
 }
 
 impl Ledger<'_> {
@@ -90,11 +83,7 @@ impl Ledger<'_> {
     pub(crate) async fn put_hold(&self, mut new: Hold, after: u64) -> Result<bool> {
         new.number = after + 1;
         let key = self.hold_key(new.number);
-        let bytes = serde_json::to_vec_pretty(&new)
-            .map_err(|error| Error::internal("cannot write a hold").why(error))?;
-        let content = Content::Bytes(bytes);
-        let put = self.store.put_new(&key, content, &Metadata::default(), &|_| {}).await;
-        match put {
+        match self.put(&key, &new).await {
             Ok(Put::Created) => Ok(true),
             // If the answer to an earlier request was lost, the entry that exists is ours.
             Ok(Put::Exists) => Ok(self.hold_at(new.number).await?.token == new.token),
@@ -130,29 +119,8 @@ impl Ledger<'_> {
 
     async fn hold_at(&self, number: u64) -> Result<Hold> {
         let key = self.hold_key(number);
-        let place = self.store.describe(&key);
-        let damaged = |why: String| {
-            Error::integrity(format!("invalid hold `{place}`")).why(why).hint(RESTORE)
-        };
-        let bytes = self.store.get(&key, LIMIT).await?;
-        let bytes = bytes.ok_or_else(|| damaged("it was deleted".to_owned()))?;
-        let mut value: serde_json::Value =
-            serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
-        if value["format"].as_u64().is_some_and(|format| format > u64::from(FORMAT)) {
-            return Err(Error::new(
-                Exit::Input,
-                format!("the hold `{place}` has format {}, which is too new", value["format"]),
-            )
-            .hint("update cdflow: a newer version wrote it"));
-        }
-        // Others write into the ledger too, and what it says is printed.
-        printable::document(&mut value);
-        let hold: Hold =
-            serde_json::from_value(value).map_err(|error| damaged(error.to_string()))?;
-        match hold.number == number {
-            true => Ok(hold),
-            false => Err(damaged(format!("it is entry {}", hold.number))),
-        }
+        let hold: Hold = self.get(&key).await?;
+        self.check_number(&key, hold.number, number).map(|()| hold)
     }
 
     fn hold_key(&self, number: u64) -> String {

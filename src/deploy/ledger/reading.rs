@@ -20,7 +20,7 @@ use crate::base::{
 /// Objects listed at a time.
 const PAGE: usize = 40;
 /// The fix for an entry that is missing or was changed.
-pub(super) const RESTORE: &str = "restore it from a backup or an older version of the object";
+const RESTORE: &str = "restore it from a backup or an older version of the object";
 /// Runs that are read at once, once the newest one was not enough.
 const AT_ONCE: usize = 8;
 
@@ -244,7 +244,7 @@ impl Ledger<'_> {
         self.check_number(&key, end.number, number).map(|()| end)
     }
 
-    fn check_number(&self, key: &str, found: u64, expected: u64) -> Result<()> {
+    pub(super) fn check_number(&self, key: &str, found: u64, expected: u64) -> Result<()> {
         match found == expected {
             true => Ok(()),
             false => Err(self.misplaced(

@@ -35,8 +35,7 @@ pub(super) async fn found<'c>(
             .why("it does not record its commit")
             .hint("make the release from a commit of the repository")
     })?;
-    let command = context.host.github().and_then(|run| run.commanded());
-    let approved = match command {
+    let approved = match context.host.commanded() {
         Some(command) => {
             let rule = Some(rule).filter(|_| order.limits.requires_review);
             approval::of_command(context, command, rule).await?

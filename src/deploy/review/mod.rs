@@ -111,7 +111,7 @@ pub(super) async fn check_approved(
     let Some(rule) = order.review.filter(|_| !order.plan.plan_only) else { return Ok(false) };
     let found = found(context, order, prepared, rule).await?;
     // The release is not one of the default branch.
-    if is_commanded(context) && found.record.code != code(prepared) {
+    if context.host.commanded().is_some() && found.record.code != code(prepared) {
         return Err(other_code(&found.record));
     }
     if !order.is_exact {
@@ -183,9 +183,7 @@ pub(super) fn summary(reviewed: &Reviewed) -> String {
 /// Refuses another release than that of the newest commit in a run that a comment commands. Its
 /// version has only seven digits of the commit.
 pub(super) fn check_commit(context: &Context, prepared: &Prepared) -> Result<()> {
-    let Some((pull_request, _)) = context.host.github().and_then(|run| run.commanded()) else {
-        return Ok(());
-    };
+    let Some((pull_request, _)) = context.host.commanded() else { return Ok(()) };
     let (number, head) = (pull_request.number, &pull_request.head.sha);
     if prepared.facts.commit() == Some(head.as_str()) {
         return Ok(());
@@ -196,10 +194,6 @@ pub(super) fn check_commit(context: &Context, prepared: &Prepared) -> Result<()>
     ))
     .why(format!("its commit is {commit}, and the newest one is {head}"))
     .hint("in the pull request's workflow, check out `github.event.pull_request.head.sha`"))
-}
-
-fn is_commanded(context: &Context) -> bool {
-    context.host.github().is_some_and(|run| run.commanded.is_some())
 }
 
 /// Refuses a record of another account, region or state.
@@ -236,7 +230,7 @@ fn different(context: &Context, record: &PlanRecord, found: &[Difference]) -> Er
         record.pull_request
     ))
     .why(format!("nothing was applied, because these changes differ:{list}"));
-    if is_commanded(context) {
+    if context.host.commanded().is_some() {
         return error.hint(format!(
             "something has changed since the plan: write `/cdflow plan {environment}`, look at the \
              new plan, and write `/cdflow apply {environment}` again"

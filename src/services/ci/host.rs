@@ -6,16 +6,19 @@ use terminal_size::{Width, terminal_size_of};
 
 use super::{
     is_any,
-    run::{GitHubRun, Run},
+    run::{Commanded, GitHubRun, Run},
 };
-use crate::base::{
-    interrupt::Interrupt,
-    log::{Log, Progress},
-    pace::Pace,
-    process_env::ProcessEnv,
-    question,
-    run_as::RunAs,
-    table::Screen,
+use crate::{
+    base::{
+        interrupt::Interrupt,
+        log::{Log, Progress},
+        pace::Pace,
+        process_env::ProcessEnv,
+        question,
+        run_as::RunAs,
+        table::Screen,
+    },
+    services::github::PullRequest,
 };
 
 /// Variables that only terminals with links set.
@@ -61,6 +64,12 @@ impl Host {
     /// Returns the facts of a GitHub Actions run; None on other CIs.
     pub(crate) fn github(&self) -> Option<&GitHubRun> {
         self.run.as_deref()?.github.as_ref()
+    }
+
+    /// Returns the pull request and its comment that commands the run.
+    pub(crate) fn commanded(&self) -> Option<(&PullRequest, &Commanded)> {
+        let run = self.github()?;
+        run.pull_request.as_ref().zip(run.commanded.as_ref())
     }
 }
 

@@ -57,11 +57,6 @@ pub(crate) struct GitHubRun {
 }
 
 impl GitHubRun {
-    /// Returns the pull request and its comment that commands the run.
-    pub(crate) fn commanded(&self) -> Option<(&PullRequest, &Commanded)> {
-        self.pull_request.as_ref().zip(self.commanded.as_ref())
-    }
-
     /// Returns the commits of the repository itself that the run is for.
     pub(crate) fn own_commits(&self) -> Vec<&str> {
         [&self.sha, &self.triggered_by].into_iter().filter_map(Option::as_deref).collect()
