@@ -79,7 +79,9 @@ class Rules:
         agent = environ.get("HTTP_USER_AGENT", "")
         target = environ.get("HTTP_X_AMZ_TARGET", "")
         parts = [("matching", said), ("agent", agent), ("target", target)]
-        about = [rule for rule in list(rules.values()) if all(rule.get(key, "") in text for key, text in parts)]
+        # What the tests themselves ask is not disturbed.
+        rules_now = [] if agent.startswith("Boto3") else list(rules.values())
+        about = [rule for rule in rules_now if all(rule.get(key, "") in text for key, text in parts)]
         for rule in about:
             rule["matched"] += 1
         followed = [rule for rule in about if take(rule)]
@@ -179,7 +181,10 @@ def client(service, account, region=REGION):
             service,
             endpoint_url=endpoint,
             region_name=region,
-            config=botocore.config.Config(retries={"total_max_attempts": 1}, s3={"addressing_style": "path"}),
+            # moto answers 500 if a list changes while it is read.
+            config=botocore.config.Config(
+                retries={"mode": "standard", "total_max_attempts": 5}, s3={"addressing_style": "path"}
+            ),
             **keys,
         )
     return clients[service, account, region]

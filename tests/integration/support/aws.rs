@@ -289,14 +289,15 @@ impl Aws {
         self.server.ask(&json!({ "op": "roles" })).unwrap()
     }
 
-    /// Makes AWS misbehave. `matching` is part of the lines (as in `calls`) that are meant; for a
-    /// call in JSON, part of the line, the `X-Amz-Target` and the body. It holds a name of the
-    /// test, because moto serves all of them. `agent` is part of the caller's `User-Agent`,
-    /// `target` of its `X-Amz-Target`. `times` of them, or all, or by `chance`, or the one `at`
-    /// this place: `delay` seconds first, or up to `random-delay`; hold the answer back for `hold`
-    /// seconds; answer with `status`, `headers` and `body`; let moto answer `request: [text,
-    /// other]`; change its answer by `response: [regex, other]`, in which `{now+9}` is a time; or
-    /// let moto carry the call out and answer `lost`, a status.
+    /// Makes AWS misbehave, except for requests of the tests themselves. `matching` is part of the
+    /// lines (as in `calls`) that are meant; for a call in JSON, part of the line, the
+    /// `X-Amz-Target` and the body. It holds a name of the test, because moto serves all of them.
+    /// `agent` is part of the caller's `User-Agent`, `target` of its `X-Amz-Target`. `times` of
+    /// them, or all, or by `chance`, or the one `at` this place: `delay` seconds first, or up to
+    /// `random-delay`; hold the answer back for `hold` seconds; answer with `status`, `headers` and
+    /// `body`; let moto answer `request: [text, other]`; change its answer by `response: [regex,
+    /// other]`, in which `{now+9}` is a time; or let moto carry the call out and answer `lost`, a
+    /// status.
     #[track_caller]
     pub(crate) fn rule(&self, rule: Value) {
         let matching = rule["matching"].as_str().unwrap();
