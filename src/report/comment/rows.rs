@@ -218,20 +218,22 @@ impl Rows {
 /// Reads the rows of a comment. None if cdflow did not write it, or a newer cdflow did.
 pub(crate) fn parse(body: &str) -> Option<Rows> {
     let body = body.replace("\r\n", "\n");
+    // Spaces around a hidden line, which somebody added, do not make it a part of a row.
     let is_data = |line: &&str| line.starts_with(MARKER) && line.contains('{');
-    let json = body.lines().rfind(is_data)?.strip_prefix(MARKER)?.trim().strip_suffix("-->")?;
+    let json = body.lines().map(str::trim).rfind(is_data)?;
+    let json = json.strip_prefix(MARKER)?.trim().strip_suffix("-->")?;
     let header: CommentHeader = serde_json::from_str(json).ok()?;
     if header.format > FORMAT {
         return None;
     }
     let mut sections = vec![String::new(); header.rows.len()];
     let mut current: Option<usize> = None;
-    for line in body.lines().filter(|line| !is_data(line)) {
-        if line == END {
+    for line in body.lines().filter(|line| !is_data(&line.trim())) {
+        if line.trim() == END {
             break;
         }
         if let Some(number) =
-            line.strip_prefix(ROW).and_then(|rest| rest.strip_suffix(" -->")?.parse().ok())
+            line.trim().strip_prefix(ROW).and_then(|rest| rest.strip_suffix(" -->")?.parse().ok())
         {
             current = Some(number);
         } else if let Some(of_row) = current.and_then(|at| sections.get_mut(at)) {
@@ -310,7 +312,10 @@ pub(super) mod tests {
         assert!(text.lines().last().unwrap().starts_with("<!-- cdflow {"));
         assert_eq!(parse(&text), Some(rows.clone()));
         assert_eq!(render(&parse(&text).unwrap(), LIMIT), text);
-        assert_eq!(parse(&text.replace('\n', "\r\n")), Some(rows));
+        assert_eq!(parse(&text.replace('\n', "\r\n")), Some(rows.clone()));
+        for spaces in [" -->  \n", " -->\n "] {
+            assert_eq!(parse(&text.replace(" -->\n", spaces)), Some(rows.clone()), "{spaces:?}");
+        }
         for other in [
             "",
             "hello",
