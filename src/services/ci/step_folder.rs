@@ -115,13 +115,20 @@ impl StepFolder {
         loop {
             // Asked before the read: nothing is written after the end.
             let is_last = !self.is_running()?;
+            let mut show = |line: &mut Vec<u8>| {
+                sink(String::from_utf8_lossy(line).trim_end_matches(['\n', '\r']));
+                line.clear();
+            };
             while output.read_until(b'\n', &mut line).map_err(failed)? > 0 {
-                if is_last || line.ends_with(b"\n") {
-                    sink(String::from_utf8_lossy(&line).trim_end_matches(['\n', '\r']));
-                    line.clear();
+                if line.ends_with(b"\n") {
+                    show(&mut line);
                 }
             }
             if is_last {
+                // The last line might have no end, and was perhaps read before.
+                if !line.is_empty() {
+                    show(&mut line);
+                }
                 return Ok(());
             }
             sleep(PAUSE).await;
@@ -195,6 +202,8 @@ mod tests {
             sleep(2 * PAUSE).await;
             let mut output = File::options().append(true).open(step.path(OUTPUT)).unwrap();
             output.write_all(b"is late\r\n\xff").unwrap();
+            // The last line is read before the end is known.
+            sleep(3 * PAUSE).await;
             drop(running);
         };
         let (followed, ()) = tokio::join!(step.follow(&mut sink), late);
