@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, fmt, path::PathBuf, str::FromStr};
 use serde::Deserialize;
 
 use super::{
+    approvals::Approvals,
     comments::Comments,
     duration::HumanDuration,
     guards::{EnvironmentGuards, GuardSettings, Protected},
@@ -48,6 +49,8 @@ pub(crate) struct Manifest {
     pub(crate) lambda: Option<Lambda>,
     pub(crate) docker: Option<Docker>,
     pub(crate) function: Option<Function>,
+    #[serde(default)]
+    pub(crate) release: ReleaseSettings,
     #[serde(default)]
     pub(crate) deploy: Deploy,
     /// Programs that judge a plan or follow an apply.
@@ -156,6 +159,24 @@ pub(crate) struct Function {
     pub(crate) runtime_image: Option<Image>,
 }
 
+/// How releases of this component are stored.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct ReleaseSettings {
+    /// Default: in the bundle.
+    pub(crate) providers: Option<ProviderStorage>,
+}
+
+/// Where provider binaries are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum ProviderStorage {
+    /// In the bundle of each release.
+    Bundle,
+    /// Once in the release store.
+    Shared,
+}
+
 /// How deployments of this component behave.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -180,7 +201,7 @@ pub(crate) struct Deploy {
     #[serde(default, deserialize_with = "names::label")]
     allow_destroy_label: Option<String>,
     require_review: Option<bool>,
-    approvals: Option<usize>,
+    approvals: Option<Approvals>,
     #[serde(default)]
     environments: BTreeMap<Environment, EnvironmentGuards>,
 }
@@ -208,7 +229,7 @@ impl Deploy {
             prevent_destroy: self.prevent_destroy,
             allow_destroy_label,
             require_review: self.require_review,
-            approvals: self.approvals,
+            approvals: self.approvals.clone(),
             environments,
         }
     }
@@ -457,6 +478,25 @@ mod tests {
                 message(&format!("account-scheme-url: {url}\nteam: x\ntype: lambda\n"))
                     .starts_with("cdflow.yml:1:21: ")
             );
+        }
+    }
+
+    #[test]
+    fn a_mistake_in_approvals_names_the_key() {
+        let of = |approvals: &str| {
+            message(&format!(
+                "{SMALL}deploy: {{environments: {{live: {{approvals: {approvals}}}}}}}\n"
+            ))
+        };
+        for (approvals, says) in [
+            ("0", "`deploy.environments.live.approvals`: expected 1 or more"),
+            ("{count: 0}", "`deploy.environments.live.approvals.count`: expected 1 or more"),
+            ("{teams: ['']}", "`deploy.environments.live.approvals.teams[0]`: `` is not a team"),
+            ("{code-owner: true}", "did you mean `code-owners`?"),
+            ("{count: }", "the value is missing"),
+        ] {
+            let error = of(approvals);
+            assert!(error.starts_with("cdflow.yml:4:") && error.contains(says), "{error}");
         }
     }
 

@@ -5,7 +5,7 @@
 use serde::Deserialize;
 
 use super::{
-    component::{Manifest, ReportSettings},
+    component::{Manifest, ReleaseSettings, ReportSettings},
     duration::HumanDuration,
     notify::{self, Notify},
     platforms::ProviderPlatforms,
@@ -26,6 +26,8 @@ pub(crate) struct Defaults {
     secrets: Option<SecretSources>,
     #[serde(default)]
     credstash: CredstashSettings,
+    #[serde(default)]
+    release: ReleaseSettings,
     #[serde(default)]
     deploy: DeployDefaults,
     #[serde(default)]
@@ -77,7 +79,15 @@ impl Defaults {
     pub(crate) fn fill(&self, manifest: &mut Manifest, file: &str) -> Result<Vec<&'static str>> {
         let mut filled = Filled(Vec::new());
         let Self {
-            terraform_platforms, secrets, credstash, deploy, preview, notify, report, ..
+            terraform_platforms,
+            secrets,
+            credstash,
+            release,
+            deploy,
+            preview,
+            notify,
+            report,
+            ..
         } = self;
         let platforms = &mut manifest.terraform_platforms;
         filled.fill("terraform-platforms", platforms, terraform_platforms.as_ref());
@@ -85,6 +95,8 @@ impl Defaults {
         let own = &mut manifest.credstash;
         filled.fill("credstash.table", &mut own.table, credstash.table.as_ref());
         filled.fill("credstash.context", &mut own.context, credstash.context.as_ref());
+        let own = &mut manifest.release;
+        filled.fill("release.providers", &mut own.providers, release.providers.as_ref());
         let own = &mut manifest.deploy;
         filled.fill("deploy.lock-timeout", &mut own.lock_timeout, deploy.lock_timeout.as_ref());
         filled.fill("deploy.require-state", &mut own.require_state, deploy.require_state.as_ref());

@@ -6,10 +6,14 @@ use std::{collections::BTreeMap, str::FromStr};
 
 use serde::Deserialize;
 
+pub(crate) use super::guard_file::Source;
 use super::{
     address::Address,
+    approvals::Approvals,
     branches::BranchPattern,
+    guard_file::GuardFile,
     names::{self, Environment},
+    review_rule::{ReviewRule, WrittenApprovals},
 };
 use crate::base::printable;
 
@@ -29,8 +33,8 @@ pub(crate) struct GuardSettings {
     pub(crate) allow_destroy_label: Option<String>,
     /// Only what was reviewed on a pull request is applied.
     pub(crate) require_review: Option<bool>,
-    /// The approvals that a pull request needs.
-    pub(crate) approvals: Option<usize>,
+    /// The approvals that a review needs.
+    pub(crate) approvals: Option<Approvals>,
     #[serde(default)]
     pub(crate) environments: BTreeMap<Environment, EnvironmentGuards>,
 }
@@ -44,7 +48,7 @@ pub(crate) struct EnvironmentGuards {
     /// Only commits of these branches are deployed here. None: any commit.
     pub(crate) branches: Option<Vec<BranchPattern>>,
     pub(crate) require_review: Option<bool>,
-    pub(crate) approvals: Option<usize>,
+    pub(crate) approvals: Option<Approvals>,
     pub(crate) max_destroy: Option<usize>,
     #[serde(default)]
     pub(crate) protect: Vec<Protected>,
@@ -85,19 +89,6 @@ pub(crate) struct BranchRule {
     pub(crate) rule: String,
 }
 
-/// When a plan counts as reviewed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct ReviewRule {
-    /// The approvals that its pull request needs: at least 1.
-    pub(crate) approvals: usize,
-}
-
-impl Default for ReviewRule {
-    fn default() -> Self {
-        Self { approvals: 1 }
-    }
-}
-
 /// What a plan may destroy, from one file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct DestroyGuard {
@@ -109,34 +100,6 @@ pub(crate) struct DestroyGuard {
     pub(crate) protect: BTreeMap<Protected, String>,
     /// The label that overrides this guard, and no other.
     pub(crate) label: Option<String>,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Source {
-    /// cdflow.yml
-    #[default]
-    Component,
-    /// `policy` of the account scheme
-    Policy,
-}
-
-/// A file that sets guards, for messages.
-#[derive(Clone, Copy)]
-struct GuardFile<'a> {
-    source: Source,
-    file: &'a str,
-}
-
-impl GuardFile<'_> {
-    /// Returns "`policy.environments.live.max-destroy` in account-scheme.json".
-    fn rule(&self, environment: Option<&Environment>, key: &str) -> String {
-        let section = match self.source {
-            Source::Component => "deploy",
-            Source::Policy => "policy",
-        };
-        let own = environment.map_or_else(String::new, |name| format!("environments.{name}."));
-        format!("`{section}.{own}{key}` in {}", self.file)
-    }
 }
 
 impl DestroyGuard {
@@ -173,12 +136,13 @@ impl DeployGuards {
             let branches = own.as_ref()?.branches.clone()?;
             Some(BranchRule { branches, rule: file.rule(Some(environment), "branches") })
         });
-        let review = [component, policy].map(|limits| limits.review(environment));
+        let [by_component, by_policy] =
+            [component, policy].map(|limits| limits.requires_review(environment));
+        let [of_component, of_policy] =
+            files.map(|(limits, file)| limits.approvals(environment, file));
         Self {
-            requires_review: review.iter().any(|(is_required, _)| *is_required),
-            review: ReviewRule {
-                approvals: review.iter().map(|(_, count)| *count).max().unwrap_or(1),
-            },
+            requires_review: by_component || by_policy,
+            review: ReviewRule::merged(of_component.as_ref(), of_policy.as_ref(), by_policy),
             requires: requires.collect(),
             branches: branches.collect(),
             prevents_destroy: files
@@ -222,12 +186,25 @@ impl GuardSettings {
         self.environments.iter().flat_map(|(name, own)| std::iter::once(name).chain(&own.requires))
     }
 
-    /// Returns whether a review is required, and how many approvals it needs.
-    fn review(&self, environment: &Environment) -> (bool, usize) {
-        let own = self.environments.get(environment);
-        let is_required = own.and_then(|own| own.require_review).or(self.require_review);
-        let approvals = own.and_then(|own| own.approvals).or(self.approvals);
-        (is_required.unwrap_or_default(), approvals.unwrap_or_default().max(1))
+    fn requires_review(&self, environment: &Environment) -> bool {
+        let own = self.environments.get(environment).and_then(|own| own.require_review);
+        own.or(self.require_review).unwrap_or_default()
+    }
+
+    /// Whether an approval of the run in a GitHub environment is accepted anywhere.
+    pub(crate) fn accepts_approvals_of_runs(&self) -> bool {
+        let of_environments = self.environments.values().filter_map(|it| it.approvals.as_ref());
+        self.approvals.iter().chain(of_environments).any(|it| it.environment.is_some())
+    }
+
+    fn approvals<'a>(
+        &'a self,
+        environment: &'a Environment,
+        file: GuardFile<'a>,
+    ) -> Option<WrittenApprovals<'a>> {
+        let own = self.environments.get(environment).and_then(|own| own.approvals.as_ref());
+        let approvals = own.or(self.approvals.as_ref())?;
+        Some(WrittenApprovals { approvals, file, environment: own.map(|_| environment) })
     }
 
     /// Returns the rule that refuses to destroy the environment.
@@ -390,6 +367,19 @@ mod tests {
             ]
         );
         assert!(of("ci", &ours).branches.is_empty());
+    }
+
+    #[test]
+    fn approvals_of_an_environment_replace_the_general_ones_of_the_same_file() {
+        let policy = limits("approvals: 3\nenvironments: {ci: {approvals: 1}}\n");
+        let ours = limits("environments: {live: {approvals: {teams: [data]}}}\n");
+        let of = |name: &str| {
+            let guards = DeployGuards::of(&name.parse().unwrap(), &ours, (&policy, "s.json"));
+            (guards.review.count, guards.review.count_rule.unwrap(), guards.review.teams.len())
+        };
+        assert_eq!(of("live"), (3, "`policy.approvals` in s.json".to_owned(), 1));
+        let ci = "`policy.environments.ci.approvals` in s.json".to_owned();
+        assert_eq!(of("ci"), (1, ci, 0));
     }
 
     #[test]

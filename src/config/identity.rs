@@ -84,6 +84,11 @@ impl Release {
         format!("{}{}.zip", self.identity.releases_prefix(), self.version)
     }
 
+    /// Whether a role for pull requests may write the bundle: `*-pr-*.zip` in the policies.
+    pub(crate) fn is_of_pull_request(&self) -> bool {
+        self.key().contains("-pr-")
+    }
+
     /// Of the mark that the release is about to be deleted. It ends like the key of a release, so
     /// that the policy which lets a role delete releases covers it.
     pub(crate) fn deletion_key(&self) -> String {

@@ -14,12 +14,14 @@ macro_rules! deserialize_from_str {
 }
 
 mod address;
+mod approvals;
 pub(crate) mod branches;
 pub(crate) mod comments;
 pub(crate) mod component;
 pub(crate) mod defaults;
 pub(crate) mod duration;
 pub(crate) mod flavor;
+mod guard_file;
 pub(crate) mod guards;
 pub(crate) mod hooks;
 pub(crate) mod identity;
@@ -29,11 +31,13 @@ pub(crate) mod notify;
 pub(crate) mod platforms;
 pub(crate) mod policy;
 pub(crate) mod preview;
+pub(crate) mod review_rule;
 #[cfg(test)]
 mod schema;
 pub(crate) mod scheme;
 pub(crate) mod secrets;
 pub(crate) mod settings;
+pub(crate) mod team_name;
 pub(crate) mod variable_name;
 pub(crate) mod version_constraint;
 pub(crate) mod version_pick;

@@ -6,6 +6,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::{
+    approvals::ApprovalKeys,
     comments::Comments,
     component::{Deploy, Docker, Function, Lambda, Manifest, ReportSettings},
     guards::EnvironmentGuards,
@@ -51,4 +52,5 @@ fn of_cdflow_yml() {
     has_keys_of::<Hooks>(&schema, "/properties/hooks");
     has_keys_of::<HookFile>(&schema, "/$defs/hook/oneOf/1");
     has_keys_of::<EnvironmentGuards>(&schema, "/$defs/guards");
+    has_keys_of::<ApprovalKeys>(&schema, "/$defs/approvals/oneOf/1");
 }

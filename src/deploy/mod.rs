@@ -222,7 +222,7 @@ async fn decide(
     before: Option<&StateSummary>,
     report: &mut Report,
 ) -> Result<(Plan, Decision)> {
-    let planned = match order.review.filter(|_| order.is_exact) {
+    let planned = match order.review.as_ref().filter(|_| order.is_exact) {
         Some(rule) => review::exact::open(context, order, prepared, rule, before).await?,
         None => plan::plan(context, order, prepared, before).await?,
     };
@@ -238,8 +238,12 @@ async fn decide(
     let judged = label::judge(context, order, prepared, &planned.changes).await;
     if order.plan.plan_only {
         review::record(context, order, prepared, &planned, before).await?;
-        report.guard = match judged {
-            Ok(overridden) => overridden.summary().map(Guard::Allowed),
+        let queued = review::queued::judge(context, order, prepared, &planned, before).await;
+        report.guard = match judged.and_then(|overridden| Ok((overridden, queued?))) {
+            Ok((overridden, queued)) => {
+                report.reviewed = queued;
+                overridden.summary().map(Guard::Allowed)
+            }
             Err(refused) if refused.exit() == Exit::Refused => {
                 context.host.log.warning(&format!("a deploy would be refused: {refused}"));
                 let text = context.host.log.redactor.apply(&refused.to_string()).into_owned();

@@ -11,10 +11,11 @@ use crate::{
     base::error::Error,
     cli::args::PlanInputs,
     config::{
-        guards::{DeployGuards, ReviewRule},
+        guards::DeployGuards,
         identity::Release,
         names::{Environment, Version},
         preview::PreviewOf,
+        review_rule::ReviewRule,
         settings::FileInput,
     },
     context::Context,

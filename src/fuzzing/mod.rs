@@ -4,6 +4,7 @@
 #![allow(clippy::expect_used, reason = "a fuzz target reports a defect by a panic")]
 
 mod bundles;
+mod code_owners;
 mod comments;
 mod configuration;
 mod runner;
@@ -14,6 +15,7 @@ use std::borrow::Cow;
 
 pub use self::{
     bundles::{bundle, release_json},
+    code_owners::code_owners,
     comments::{comment, plan},
     configuration::{component, constraint, scheme},
     runner::{commands, event, outputs},

@@ -105,7 +105,8 @@ pub(crate) struct Report {
     /// The result of the deploy guards. Absent: none applied to the plan.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) guard: Option<Guard>,
-    /// Whose review covers the plan. Absent without `--reviewed`.
+    /// Whose review covers the plan. In a merge queue: that the plan does what the pull request
+    /// showed. Absent: neither was checked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) reviewed: Option<String>,
     /// What the hooks of the release said. Absent: none ran.
@@ -155,7 +156,7 @@ pub(crate) struct Report {
     pub(crate) answer: Option<String>,
     /// The run, if more is known about it than its event says.
     #[serde(skip)]
-    run_of_comment: Option<Arc<ci::Run>>,
+    pub(crate) run_of_comment: Option<Arc<ci::Run>>,
     /// The webhooks for the end of the run.
     #[serde(skip)]
     pub(crate) notices: Notices,

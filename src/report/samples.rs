@@ -262,6 +262,26 @@ pub(super) fn failed() -> Report {
     report
 }
 
+/// A deploy whose plan is not the reviewed one.
+fn refused() -> Report {
+    let mut report = small_plan();
+    (report.context.pull_request, report.context.before_merge) = (None, None);
+    let error = Error::refused("the plan is not the one that pull request #128 showed for `live`")
+        .why(
+            "nothing was applied, because these changes differ:\n  - aws_ecs_service.checkout: \
+             desired_count: reviewed: 2 -> 4; now: 2 -> 3\n  - aws_sqs_queue.legacy: destroy; not \
+             reviewed",
+        )
+        .hint(
+            "something has changed since the review: another deploy, the real resources, or the \
+             code. Open a pull request with what is still to do, and have its plan approved",
+        )
+        .hint("or deploy without --reviewed, if the rules of the environment allow it");
+    report.end(Some(&error), std::time::Duration::from_secs(31), &Redactor::default());
+    report.ended = Some("2026-11-21T12:01:00Z".parse().unwrap());
+    report
+}
+
 /// Returns the report of a part of a real plan.
 fn real(is_kept: impl Fn(&str) -> bool) -> Report {
     let report = report("deploy", "live", Outcome::Planned);

@@ -1,13 +1,12 @@
 //! The check run `cdflow`: one result of all rows, which a branch rule can require.
 
-use crate::support::github::{GitHub, TOKEN};
+use crate::support::github::GitHub;
 use crate::support::{Project, Runner, pull_request_event};
 use serde_json::{Value, json};
-use std::fs;
 
 /// What the newest check run of a commit shows: its conclusion (null: in progress) and its title.
 #[track_caller]
-fn shown(github: &GitHub, commit: &str) -> (Value, String) {
+pub(crate) fn shown(github: &GitHub, commit: &str) -> (Value, String) {
     let world = github.world();
     let newest = world.check_runs.values().rev().find(|run| run.head_sha == commit);
     let sent = &newest.expect("no check run").sent;
@@ -85,17 +84,8 @@ fn a_merge_queue_has_a_check_run_of_its_own_commit() {
     let rig = Rig::new();
     rig.project.deploy("ci", "1");
     let commit = rig.project.commit("The merge of the queue");
-    let event = rig.project.sandbox().work().join("merge-group.json");
-    let head_ref = format!("refs/heads/gh-readonly-queue/main/pr-7-{commit}");
-    let content = json!({ "action": "checks_requested",
-        "merge_group": {
-            "head_sha": commit, "head_ref": head_ref, "base_ref": "refs/heads/main"
-        } });
-    fs::write(&event, content.to_string()).unwrap();
-    let plan = rig.project.cdflow(["deploy", "ci", "1", "--plan-only", "--check", "1"]);
-    let plan = plan.envs(rig.github.env()).env("GITHUB_TOKEN", TOKEN);
-    let plan = plan.env("GITHUB_EVENT_NAME", "merge_group").env("GITHUB_EVENT_PATH", event);
-    plan.env("GITHUB_SHA", &commit).env("GITHUB_REF", head_ref).run().success();
+    let plan = ["deploy", "ci", "1", "--plan-only", "--check", "1"];
+    rig.project.in_merge_queue(&rig.github, 7, 400, &plan).run().success();
     assert_eq!(shown(&rig.github, &commit), (json!("neutral"), "No changes".to_owned()));
     let run = rig.github.world().check_runs.values().next().unwrap().clone();
     let summary = run.sent["output"]["summary"].as_str().unwrap();

@@ -447,6 +447,32 @@ fn the_guards_of_the_environment_apply() {
     applied.success().stdout_has("approved by grace");
 }
 
+/// The same rule as after a merge; the run of the comment is the one that is approved.
+#[test]
+fn an_apply_can_be_approved_in_the_environment_of_github() {
+    let rules = "deploy: { environments: { live: { require-review: true, approvals: { count: 2, \
+                 environment: production } } } }\n";
+    let mut talk = Talk::new(&format!("{SETTINGS}{rules}"));
+    talk.on_pull_request(&["release"]).success();
+    talk.on_pull_request(&["deploy", "live", "--plan-only"]).success();
+    talk.github.world().review(NUMBER, "linus", "APPROVED");
+    let decided = |talk: &Talk, login: &str| {
+        let decision = [login, "approved", "Production"].map(str::to_owned);
+        let mut world = talk.github.world();
+        world.run(talk.run + 1).decisions.push(decision.into());
+    };
+    decided(&talk, "ada");
+    let (_, refused) = talk.command("ada", "/cdflow apply live");
+    refused
+        .fails(3)
+        .stdout_has("needs 2 approvals and has 1")
+        .stdout_has("the approval of the run by ada does not count, because ada is the author")
+        .lacks("::group::Plan");
+    decided(&talk, "grace");
+    let (_, applied) = talk.command("ada", "/cdflow apply live");
+    applied.success().stdout_has("approved by grace, linus");
+}
+
 #[test]
 fn a_comment_shows_who_holds_a_lock() {
     let mut talk = Talk::new(SETTINGS);

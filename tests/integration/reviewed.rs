@@ -84,6 +84,11 @@ impl Change {
     /// Squashes the branch into one new commit.
     pub(crate) fn merge(&self) {
         self.project.write("merged.txt", "squashed\n").commit("Larger (#7)");
+        self.mark_merged();
+    }
+
+    /// The newest commit is what the merge created.
+    pub(crate) fn mark_merged(&self) {
         let mut world = self.github.world();
         let pull_request = world.pull_requests.get_mut(&NUMBER).unwrap();
         (pull_request.is_open, pull_request.is_merged) = (false, true);

@@ -409,6 +409,7 @@ fn a_key_of_kms_encrypts_each_plan() {
     aws.put_scheme(&scheme);
     let stored = change.on_pull_request(&["deploy", "live", "--plan-only", "--store-plan"]).run();
     stored.success().stdout_has("the plan is stored for --reviewed=exact, encrypted");
+    change.project.cdflow(["doctor", "live"]).run().stdout_has("; the deploy role can use it");
     let keys = aws.keys(&aws.release_bucket());
     let plans: Vec<&String> = keys.iter().filter(|key| key.ends_with(".plan.age")).collect();
     assert_eq!(plans.len(), 1, "{keys:?}");
@@ -417,6 +418,11 @@ fn a_key_of_kms_encrypts_each_plan() {
     scheme["plan-encryption"]["key"] = other;
     aws.put_scheme(&scheme);
     is_refused(&change, 3, &["its key was replaced"]);
+    let arn = key.as_str().unwrap();
+    scheme["plan-encryption"]["key"] = json!(format!("{}0000", &arn[..arn.len() - 4]));
+    aws.put_scheme(&scheme);
+    let doctor = change.project.cdflow(["doctor", "live"]).run();
+    doctor.stdout_has("cannot make a key for the plan with");
     scheme["plan-encryption"]["key"] = key;
     aws.put_scheme(&scheme);
     exact(&change).run().success().stdout_has("The plan is the one that pull request #7 stored");

@@ -76,22 +76,31 @@ pub(crate) fn accounts(scheme: &AccountScheme) -> AccountsInUse<'_> {
     accounts
 }
 
-/// Checks both roles of each account, and returns the sessions of the deploy roles.
+/// The sessions of the roles of all accounts.
+#[derive(Default)]
+pub(crate) struct RoleSessions {
+    pub(crate) deploy: Vec<Arc<Session>>,
+    pub(crate) plan: Vec<Arc<Session>>,
+}
+
+/// Checks both roles of each account.
 pub(crate) async fn environments(
     report: &mut DoctorReport,
     accounts: &AccountsInUse<'_>,
     root: Option<&RootSession>,
-) -> Vec<Arc<Session>> {
-    let mut sessions = Vec::new();
+) -> RoleSessions {
+    let mut sessions = RoleSessions::default();
     for (account, environments) in accounts.values() {
         let check = format!("environment {}", environments.join(", "));
         let Some(role) = &account.role else {
             report.ok(&check, format!("the account `{}` is local and has no role", account.alias));
             continue;
         };
-        sessions.extend(role_of(report, &check, account, role, root).await);
+        sessions.deploy.extend(role_of(report, &check, account, role, root).await);
         match &account.plan_role {
-            Some(plan_role) => _ = role_of(report, &check, account, plan_role, root).await,
+            Some(plan_role) => {
+                sessions.plan.extend(role_of(report, &check, account, plan_role, root).await);
+            }
             None => report.warning(
                 &check,
                 format!(

@@ -25,6 +25,7 @@ mod files;
 mod github;
 mod images;
 mod places;
+mod plans;
 mod powers;
 pub(super) mod report;
 mod terraform;
@@ -174,7 +175,19 @@ async fn examine(
     };
     let sessions = access::environments(&mut report, &accounts, root.as_ref()).await;
     powers::powers(&mut report, &scheme, manifest, &accounts);
-    places.classic_states(&mut report, &sessions).await;
+    places.classic_states(&mut report, &sessions.deploy).await;
+    let (deploy, plan) = (sessions.deploy.first(), sessions.plan.first());
+    let of_environment = accounts.values().next().filter(|_| inputs.environment.is_some());
+    let check = plans::PlanKeyCheck {
+        scheme: &scheme,
+        identity: &identity,
+        manifest,
+        environment: inputs.environment.as_ref(),
+        deploy,
+        has_plan_role: of_environment.is_some_and(|(account, _)| account.plan_role.is_some()),
+        plan,
+    };
+    check.run(&mut report).await;
     if let Some(environment) = &inputs.environment {
         let checks = environment::EnvironmentChecks {
             scheme: &scheme,
@@ -182,14 +195,13 @@ async fn examine(
             manifest,
             environment,
             release: release.as_ref(),
-            account: sessions.first(),
+            account: deploy,
         };
         checks.run(&mut report).await;
     }
     if declared.is_some_and(|declared| declared.may_declare(SECRETS)) {
         let environment = inputs.environment.as_ref();
-        access::secrets(&mut report, manifest, &identity, environment, sessions.first(), host)
-            .await;
+        access::secrets(&mut report, manifest, &identity, environment, deploy, host).await;
     }
     report
 }

@@ -5,6 +5,7 @@ use crate::config::{
     component::Manifest,
     guards::{BranchRule, DeployGuards},
     names::Environment,
+    review_rule::ReviewRule,
     scheme::{Account, AccountScheme},
 };
 
@@ -53,7 +54,7 @@ fn roles(account: &Account) -> Vec<String> {
 fn rules(guards: &DeployGuards) -> Vec<String> {
     let mut said = Vec::new();
     if guards.requires_review {
-        said.push(format!("reviewed with {} approval(s)", guards.review.approvals));
+        said.push(review(&guards.review));
     }
     said.extend(guards.branches.iter().map(|rule| format!("commits of {}", branches(rule))));
     said.extend(guards.requires.keys().map(|before| format!("after `{before}`")));
@@ -70,9 +71,57 @@ fn rules(guards: &DeployGuards) -> Vec<String> {
     said
 }
 
+/// Returns who must have approved.
+fn review(rule: &ReviewRule) -> String {
+    let mut said = format!("reviewed with {} approval(s)", rule.count);
+    let owners = rule.code_owners.iter().map(|_| "the code owners".to_owned());
+    let teams = rule.teams.keys().map(|team| format!("the team {team}"));
+    let of: Vec<String> = owners.chain(teams).collect();
+    if !of.is_empty() {
+        said += &format!(", also of {}", of.join(" and "));
+    }
+    if let Some((environment, _)) = &rule.environment {
+        said += &format!(", or the run approved in the GitHub environment `{environment}`");
+    }
+    if let Some(place) = &rule.not_offered {
+        said += &format!(" ({place} has no effect)");
+    }
+    said
+}
+
 fn branches(rule: &BranchRule) -> String {
     match rule.branches.is_empty() {
         true => "no branch".to_owned(),
         false => rule.branches.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{base::document::from_yaml, config::guards::GuardSettings};
+
+    #[test]
+    fn who_must_have_approved() {
+        let of = |component: &str, policy: &str| {
+            let [component, policy] =
+                [component, policy].map(|text| from_yaml::<GuardSettings>("x.yml", text).unwrap());
+            let live = "live".parse().unwrap();
+            rules(&DeployGuards::of(&live, &component, (&policy, "s.json"))).join("; ")
+        };
+        assert_eq!(of("require-review: true", "{}"), "reviewed with 1 approval(s)");
+        assert_eq!(
+            of(
+                "approvals: {count: 2, teams: [data], environment: live}",
+                "{require-review: true, approvals: {code-owners: true, environment: live}}"
+            ),
+            "reviewed with 2 approval(s), also of the code owners and the team data, or the run \
+             approved in the GitHub environment `live`"
+        );
+        assert_eq!(
+            of("approvals: {environment: live}", "require-review: true"),
+            "reviewed with 1 approval(s) (`deploy.approvals.environment` in cdflow.yml has no \
+             effect)"
+        );
     }
 }

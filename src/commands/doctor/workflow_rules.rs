@@ -20,17 +20,29 @@ pub(super) struct Judged {
     /// How many jobs have a step that uses the Action or runs the program.
     pub(super) jobs: usize,
     pub(super) concerns: Vec<Concern>,
+    /// Whether a job carries out commands in comments.
+    pub(super) comments: bool,
 }
 
 /// The name that the path of the Action contains, wherever your copy is published.
 pub(super) const ACTION: &str = "cdflow";
 const DEPLOYS: [&str; 3] = ["deploy", "destroy", "rollback"];
 const PREVIEW: &str = "preview ";
+const COMMENT_RUN: &str = "comment run";
+const OF_COMMENTS: [&str; 2] = ["comment check", COMMENT_RUN];
 const QUEUE: &str = "set `cancel-in-progress: false` and `queue: max`";
 
-/// Judges each job of a workflow that has a step of cdflow. `records_deployments` is whether
-/// cdflow.yml lets cdflow create GitHub deployments.
-pub(super) fn judge(workflow: &Value, records_deployments: bool) -> Judged {
+/// What cdflow.yml makes a deploy ask GitHub for.
+#[derive(Clone, Copy)]
+pub(super) struct Asked {
+    /// GitHub deployments are created.
+    pub(super) records_deployments: bool,
+    /// An approval of the run is accepted.
+    pub(super) reads_approvals: bool,
+}
+
+/// Judges each job of a workflow that has a step of cdflow.
+pub(super) fn judge(workflow: &Value, asked: Asked) -> Judged {
     let mut judged = Judged::default();
     for (name, job) in workflow["jobs"].as_object().into_iter().flatten() {
         let steps: Vec<Step> = steps_of(workflow, job).collect();
@@ -39,7 +51,9 @@ pub(super) fn judge(workflow: &Value, records_deployments: bool) -> Judged {
         }
         judged.jobs += 1;
         let job = Job { workflow, job, steps };
-        let found = job.concurrency().into_iter().chain(job.permissions(records_deployments));
+        judged.comments |= job.steps.iter().any(|step| step.can_be(&[COMMENT_RUN]));
+        let found = job.concurrency().into_iter().chain(job.permissions(asked));
+        let found = found.chain(job.event());
         judged.concerns.extend(found.map(|(what, remedy)| Concern {
             job: name.chars().take(80).collect(),
             what,
@@ -94,7 +108,7 @@ impl Step<'_> {
     }
 
     fn changes_something(&self) -> bool {
-        (self.can_be(&DEPLOYS) || self.is_preview())
+        (self.can_be(&DEPLOYS) || self.can_be(&[COMMENT_RUN]) || self.is_preview())
             && !self.is("plan-only", true)
             && !self.is("dry-run", true)
     }
@@ -122,7 +136,7 @@ impl Job<'_> {
         both.into_iter().filter_map(concern_about).collect()
     }
 
-    fn permissions(&self, records_deployments: bool) -> Vec<Found> {
+    fn permissions(&self, asked: Asked) -> Vec<Found> {
         let mut found = Vec::new();
         let mut need = |name: &str, purpose: &str, remedy: &'static str| {
             found.push((format!("{purpose} needs `{name}: write`"), remedy));
@@ -149,6 +163,14 @@ impl Job<'_> {
                  false`",
             );
         }
+        let reacts = |step: &Step| step.can_be(&OF_COMMENTS);
+        if self.steps.iter().any(reacts) && self.access("pull-requests").is_missing() {
+            need(
+                "pull-requests",
+                "the reaction to a comment",
+                "add `pull-requests: write` to the `permissions:` of the job",
+            );
+        }
         let checks = |step: &Step| step.has_token && !step.with["check"].is_null();
         if self.steps.iter().any(checks) && self.access("checks").is_missing() {
             need(
@@ -160,9 +182,10 @@ impl Job<'_> {
         let records = |step: &Step| {
             let is_shown_by_github = !self.job["environment"].is_null();
             step.has_token
+                && !step.can_be(&OF_COMMENTS)
                 && (step.is_preview() || (step.changes_something() && !is_shown_by_github))
         };
-        if records_deployments
+        if asked.records_deployments
             && self.steps.iter().any(records)
             && self.access("deployments").is_missing()
         {
@@ -173,23 +196,61 @@ impl Job<'_> {
                  `deploy.github-deployments: false` in cdflow.yml",
             );
         }
+        let applies = |step: &Step| {
+            step.has_token && step.changes_something() && step.can_be(&["deploy", COMMENT_RUN])
+        };
+        if asked.reads_approvals && self.steps.iter().any(applies) && !self.can_read("actions") {
+            found.push((
+                "`approvals.environment` needs `actions: read`".to_owned(),
+                "add `actions: read` to the `permissions:` of the job",
+            ));
+        }
         found
     }
 
+    /// Only one event has the comment that a step for comments reads. A called workflow has that of
+    /// its caller.
+    fn event(&self) -> Option<Found> {
+        let reads = self.steps.iter().any(|step| step.can_be(&OF_COMMENTS));
+        let lacks =
+            reads && !self.is_for(|event| ["issue_comment", "workflow_call"].contains(&event));
+        lacks.then(|| {
+            let what = "commands in comments need the event `issue_comment`";
+            (what.to_owned(), "copy examples/workflows/comment.yml (docs/comment-commands.md)")
+        })
+    }
+
     fn is_for_pull_requests(&self) -> bool {
-        let is_one = |name: &str| name.starts_with("pull_request");
+        self.is_for(|event| event.starts_with("pull_request"))
+    }
+
+    fn is_for(&self, wanted: impl Fn(&str) -> bool) -> bool {
         match &self.workflow["on"] {
-            Value::String(event) => is_one(event),
-            Value::Array(events) => events.iter().filter_map(Value::as_str).any(is_one),
-            Value::Object(events) => events.keys().any(|name| is_one(name)),
+            Value::String(event) => wanted(event),
+            Value::Array(events) => events.iter().filter_map(Value::as_str).any(wanted),
+            Value::Object(events) => events.keys().any(|event| wanted(event)),
             _ => false,
         }
     }
 
     /// The permissions of a job replace those of its workflow.
-    fn access(&self, name: &str) -> Access {
+    fn permissions_given(&self) -> Option<&Value> {
         let both = [&self.job["permissions"], &self.workflow["permissions"]];
-        match both.into_iter().find(|it| !it.is_null()) {
+        both.into_iter().find(|it| !it.is_null())
+    }
+
+    fn can_read(&self, name: &str) -> bool {
+        let is_enough = |given: &Value, enough: [&str; 2]| {
+            given.as_str().is_some_and(|given| enough.contains(&given))
+        };
+        self.permissions_given().is_none_or(|given| {
+            is_enough(given, ["read-all", "write-all"])
+                || is_enough(&given[name], ["read", "write"])
+        })
+    }
+
+    fn access(&self, name: &str) -> Access {
+        match self.permissions_given() {
             None => Access::Unknown,
             Some(Value::String(all)) if all == "write-all" => Access::Write,
             Some(Value::Object(given)) => match given.get(name).and_then(Value::as_str) {
@@ -242,17 +303,22 @@ mod tests {
 
     /// Returns the concerns about a workflow whose one job has these lines, and this step.
     fn said(top: &str, job: &str, with: &str) -> Vec<String> {
+        said_if(ASKED, top, job, with)
+    }
+
+    fn said_if(asked: Asked, top: &str, job: &str, with: &str) -> Vec<String> {
         let text = format!(
             "{top}\njobs:\n  run:\n    runs-on: ubuntu-24.04\n    {job}\n    steps:\n      - uses: \
              actions/checkout@v5\n      - uses: org/cdflow-action/runner@v1\n        with: {with}\n"
         );
         let workflow: Value = from_yaml("x.yml", &text).unwrap();
-        let judged = judge(&workflow, true);
+        let judged = judge(&workflow, asked);
         assert_eq!(judged.jobs, 1, "{text}");
         judged.concerns.into_iter().map(|it| it.what).collect()
     }
 
     const ALL: &str = "permissions: write-all";
+    const ASKED: Asked = Asked { records_deployments: true, reads_approvals: false };
 
     #[test]
     fn deploys_are_queued() {
@@ -322,6 +388,47 @@ mod tests {
     }
 
     #[test]
+    fn the_approval_of_a_run_is_read_with_a_permission() {
+        let said = |job: &str, command: &str| {
+            let asked = Asked { reads_approvals: true, ..ASKED };
+            said_if(asked, "on: push", job, &format!("{{ command: {command} }}"))
+        };
+        let needed = ["`approvals.environment` needs `actions: read`"];
+        let other = "deployments: write";
+        for (permissions, expected) in [
+            (format!("{{ {other} }}"), &needed[..]),
+            (format!("{{ {other}, actions: none }}"), &needed[..]),
+            (format!("{{ {other}, actions: read }}"), &[]),
+            ("write-all".to_owned(), &[]),
+        ] {
+            let found = said(&format!("permissions: {permissions}"), "deploy");
+            assert_eq!(found, expected, "{permissions}");
+        }
+        assert_eq!(said("name: x", "deploy"), [""; 0]);
+        assert_eq!(said("permissions: {}", "deploy, plan-only: true"), [""; 0]);
+        assert_eq!(said("permissions: {}", "release"), [""; 0]);
+    }
+
+    #[test]
+    fn commands_in_comments_need_their_event() {
+        let run = "{ command: comment run }";
+        let on = "on: { issue_comment: { types: [created] } }";
+        let queued = "concurrency: { group: a, queue: max }";
+        assert_eq!(said(&format!("{on}\n{ALL}"), queued, run), [""; 0]);
+        let said_of = |on: &str, job: &str| said(on, job, run);
+        assert_eq!(
+            said_of(on, "permissions: {}"),
+            ["the reaction to a comment needs `pull-requests: write`"]
+        );
+        assert_eq!(
+            said_of(&format!("on: push\n{ALL}"), "name: x"),
+            ["commands in comments need the event `issue_comment`"]
+        );
+        let cancels = "concurrency: { group: a, cancel-in-progress: true }";
+        assert!(said_of(&format!("{on}\n{ALL}"), cancels)[0].contains("cancels a running deploy"));
+    }
+
+    #[test]
     fn programs_are_judged_as_the_action_is() {
         let said = |top: &str, script: &str| {
             let text = format!(
@@ -330,7 +437,7 @@ mod tests {
                 ""
             );
             let workflow: Value = from_yaml("x.yml", &text).unwrap();
-            let judged = judge(&workflow, true);
+            let judged = judge(&workflow, ASKED);
             (judged.jobs, judged.concerns.into_iter().map(|it| it.what).collect::<Vec<_>>())
         };
         let (jobs, found) = said("permissions: {}", "cdflow deploy live 42");
@@ -358,7 +465,7 @@ mod tests {
             "jobs: { a: { uses: org/cdflow-action/.github/workflows/x.yml@v1 } }",
         ] {
             let workflow: Value = from_yaml("x.yml", text).unwrap();
-            assert_eq!(judge(&workflow, true), Judged::default(), "{text}");
+            assert_eq!(judge(&workflow, ASKED), Judged::default(), "{text}");
         }
     }
 }

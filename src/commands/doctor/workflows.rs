@@ -7,11 +7,11 @@ use serde_json::Value;
 use super::{
     files::names,
     report::{DoctorReport, counted},
-    workflow_rules::{ACTION, judge},
+    workflow_rules::{ACTION, Asked, judge},
 };
 use crate::{
     base::{document, error::Error, small_file},
-    config::component::Manifest,
+    config::{comments::Comments, component::Manifest},
 };
 
 const CHECK: &str = "workflows";
@@ -40,8 +40,11 @@ pub(crate) fn workflows(
         report.warning(CHECK, what, "remove unused workflows");
         files.truncate(MOST_FILES);
     }
-    let records = manifest.is_none_or(|it| it.deploy.github_deployments.unwrap_or(true));
-    let (mut jobs, mut concerns) = (0, 0);
+    let asked = Asked {
+        records_deployments: manifest.is_none_or(|it| it.deploy.github_deployments.unwrap_or(true)),
+        reads_approvals: manifest.is_some_and(|it| it.deploy.limits().accepts_approvals_of_runs()),
+    };
+    let (mut jobs, mut concerns, mut comments) = (0, 0, false);
     for name in files {
         let shown = format!("{FOLDER}/{}", name.escape_debug());
         let workflow = match read(&folder.join(&name), &shown) {
@@ -53,13 +56,22 @@ pub(crate) fn workflows(
                 continue;
             }
         };
-        let judged = judge(&workflow, records);
+        let judged = judge(&workflow, asked);
         jobs += judged.jobs;
+        comments |= judged.comments;
         concerns += judged.concerns.len();
         for concern in judged.concerns {
             let what = format!("{shown}, job `{}`: {}", concern.job.escape_debug(), concern.what);
             report.warning_in(CHECK, &shown, what, concern.remedy);
         }
+    }
+    if !comments && manifest.is_some_and(|it| it.comments != Comments::default()) {
+        concerns += 1;
+        report.warning(
+            CHECK,
+            "cdflow.yml permits commands in comments, but no workflow runs `comment run`",
+            "copy examples/workflows/comment.yml (docs/comment-commands.md), or remove `comments`",
+        );
     }
     if concerns == 0 && jobs > 0 {
         let uses = if jobs == 1 { "uses" } else { "use" };
@@ -103,6 +115,29 @@ mod tests {
         let mut report = DoctorReport::default();
         workflows(&mut report, Some(root.path()), None);
         report.lines(Screen::default())
+    }
+
+    #[test]
+    fn permitted_comments_need_a_workflow() {
+        let manifest = |more: &str| {
+            let text = format!("account-scheme-url: s.json\nteam: acme\ntype: docker\n{more}");
+            document::from_yaml::<Manifest>("cdflow.yml", &text).unwrap()
+        };
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir_all(folder.path().join(FOLDER)).unwrap();
+        let lines = |manifest: &Manifest| {
+            let mut report = DoctorReport::default();
+            workflows(&mut report, Some(folder.path()), Some(manifest));
+            report.lines(Screen::default())
+        };
+        let permits = manifest("comments: { plan: [live] }\n");
+        assert_eq!(lines(&manifest("")), [""; 0]);
+        assert!(lines(&permits)[0].contains("no workflow runs `comment run`"));
+        let run = "permissions: write-all\non: issue_comment\njobs:\n  a:\n    steps:\n      - \
+                   uses: org/cdflow-action@v1\n        with: { command: comment run }\n";
+        fs::write(folder.path().join(FOLDER).join("comment.yml"), run).unwrap();
+        assert_eq!(lines(&permits).len(), 1);
+        assert!(lines(&permits)[0].starts_with("ok "), "{:?}", lines(&permits));
     }
 
     const GOOD: &str = "permissions: write-all\njobs:\n  live:\n    steps:\n      - uses: \

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::{
     base::error::{Exit, Result},
     context::Context,
-    deploy::review::{PLAN, RECORD},
+    deploy::review::{PLAN, QUEUED, RECORD},
     services::store::ListedObject,
 };
 
@@ -16,7 +16,7 @@ pub(super) async fn old(context: &Context, minimum_age: SignedDuration) -> Resul
     let now = Timestamp::now();
     let is_old = |it: &ListedObject| {
         let age = it.modified.map(|modified| now.duration_since(modified));
-        [RECORD, PLAN].iter().any(|end| it.key.ends_with(end))
+        [RECORD, PLAN, QUEUED].iter().any(|end| it.key.ends_with(end))
             && age.is_some_and(|age| age >= minimum_age)
     };
     let listed = context.store.list_all(&context.identity.reviews_prefix()).await?;

@@ -13,6 +13,7 @@ use super::{
 use crate::{
     base::error::{Error, Result},
     config::{
+        approvals::Approvals,
         guards::{EnvironmentGuards, GuardSettings, Protected},
         names::{self, Environment},
         version_constraint::Constraint,
@@ -31,7 +32,7 @@ pub(crate) struct PolicyFile {
     #[serde(default, deserialize_with = "names::label")]
     allow_destroy_label: Option<String>,
     require_review: Option<bool>,
-    approvals: Option<usize>,
+    approvals: Option<Approvals>,
     #[serde(default)]
     environments: BTreeMap<Environment, EnvironmentGuards>,
     #[serde(default)]

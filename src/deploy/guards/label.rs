@@ -8,7 +8,10 @@ use crate::{
     base::error::{Error, Result},
     context::Context,
     deploy::{order::Order, prepare::Prepared},
-    services::github::{Api, GitHubError, PullRequest},
+    services::{
+        ci::GitHubRun,
+        github::{Api, GitHubError, PullRequest},
+    },
     terraform::output::changes::Changes,
 };
 
@@ -79,8 +82,8 @@ pub(crate) async fn judge(
 async fn ask(context: &Context, prepared: &Prepared) -> Result<LabelSource, GitHubError> {
     let api = Api::of(&context.host, context.github_token.as_ref())?;
     // The event has the labels of the moment when it was sent; some might have been removed since.
-    if let Some(of_event) = context.host.github().and_then(|run| run.pull_request.as_ref()) {
-        let found = api.pull_request(of_event.number).await?;
+    if let Some(number) = context.host.github().and_then(GitHubRun::number) {
+        let found = api.pull_request(number).await?;
         return Ok(LabelSource::PullRequests(vec![found]));
     }
     let Some(commit) = prepared.facts.commit() else {

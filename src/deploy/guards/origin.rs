@@ -36,10 +36,10 @@ pub(crate) async fn check_branch(
     prepared: &Prepared,
 ) -> Result<()> {
     let is_judged = order.guards_release && order.mode == PlanMode::Deploy;
-    // The commit of an open pull request is on no such branch yet.
-    let is_of_pull_request =
-        order.plan.plan_only && context.host.run.as_ref().is_some_and(|run| run.change.is_some());
-    if !is_judged || is_of_pull_request {
+    // The commit of an open pull request is on no such branch yet, also in a merge queue.
+    let is_of_change = context.host.run.as_ref().is_some_and(|run| run.change.is_some());
+    let is_open = is_of_change || context.host.queued().is_some();
+    if !is_judged || (order.plan.plan_only && is_open) {
         return Ok(());
     }
     for rule in &order.limits.branches {

@@ -56,7 +56,7 @@ pub(crate) async fn reason_for_none(
     };
     let files = async { files.await.map_err(GitHubError::into_error) };
     let files = context.host.interrupt.or_cancel("asking GitHub", files).await?;
-    let matches = paths.match_any(files.iter().map(String::as_str));
+    let matches = paths.match_any(files.iter().map(|it| it.filename.as_str()));
     Ok((!matches).then(|| format!("it changes nothing in {paths}")))
 }
 

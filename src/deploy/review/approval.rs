@@ -2,13 +2,18 @@
 
 use jiff::Timestamp;
 
+use super::{
+    base_branch,
+    evidence::{Evidence, gather},
+    refusal::lacking,
+};
 use crate::{
     base::error::{Error, Result},
-    config::guards::ReviewRule,
+    config::{guards::BranchRule, review_rule::ReviewRule},
     context::Context,
     services::{
         ci::Commanded,
-        github::{Api, Approval, Discounted, GitHubError, PullRequest},
+        github::{Api, GitHubError, PullRequest},
     },
 };
 
@@ -21,9 +26,8 @@ pub(super) const WITHOUT_REVIEW: &str =
 pub(super) struct Approved {
     pub(super) pull_request: PullRequest,
     pub(super) repository: u64,
-    pub(super) approvals: Vec<Approval>,
-    /// How many approvals the plan itself needs.
-    pub(super) needed: usize,
+    /// The plan itself needs enough of these approvals.
+    pub(super) evidence: Evidence,
     /// When the comment was written. Its author has seen the plans before it.
     pub(super) commanded: Option<Timestamp>,
 }
@@ -32,22 +36,23 @@ pub(super) struct Approved {
 pub(super) async fn of_commit(
     context: &Context,
     commit: &str,
-    rule: ReviewRule,
+    branches: &[BranchRule],
+    rule: &ReviewRule,
 ) -> Result<Approved> {
     check_on_github(context)?;
-    let asking = async { Ok(ask(context, commit).await) };
+    let asking = async { Ok(ask(context, commit, rule).await) };
     let asked = context.host.interrupt.or_cancel("asking GitHub", asking).await?;
     let found = asked.map_err(GitHubError::into_error)?;
-    let Some((pull_request, repository, (approvals, discounted))) = found else {
+    let Some((pull_request, repository, evidence)) = found else {
         return Err(Error::refused("the release was not reviewed")
             .why(format!("no merged pull request created its commit {commit}"))
             .hint("deploy the release of a commit that a pull request brought to the branch"));
     };
-    if approvals.len() < rule.approvals {
-        return Err(lacking(&pull_request, rule, &approvals, &discounted));
+    base_branch::check(context, &pull_request, branches, rule).await?;
+    if evidence.people(&evidence.given).is_none() {
+        return Err(lacking(&pull_request, rule, evidence));
     }
-    let needed = rule.approvals;
-    Ok(Approved { pull_request, repository, approvals, needed, commanded: None })
+    Ok(Approved { pull_request, repository, evidence, commanded: None })
 }
 
 /// Returns the open pull request whose comment commands the apply. Approvals are needed if the
@@ -55,11 +60,12 @@ pub(super) async fn of_commit(
 pub(super) async fn of_command(
     context: &Context,
     (pull_request, commanded): (&PullRequest, &Commanded),
-    rule: Option<ReviewRule>,
+    branches: &[BranchRule],
+    rule: Option<&ReviewRule>,
 ) -> Result<Approved> {
     let asking = async { Ok(ask_open(context, pull_request.number, rule).await) };
     let asked = context.host.interrupt.or_cancel("asking GitHub", asking).await?;
-    let (now, repository, (approvals, discounted)) = asked.map_err(GitHubError::into_error)?;
+    let (now, repository, evidence) = asked.map_err(GitHubError::into_error)?;
     let number = now.number;
     if !now.is_open() || now.head.sha != pull_request.head.sha {
         let why = match now.is_open() {
@@ -72,12 +78,13 @@ pub(super) async fn of_command(
         .why(why)
         .hint("look at what has changed, and write a new comment"));
     }
-    if let Some(rule) = rule.filter(|rule| approvals.len() < rule.approvals) {
-        return Err(lacking(&now, rule, &approvals, &discounted));
+    if let Some(rule) = rule {
+        base_branch::check(context, &now, branches, rule).await?;
+        if evidence.people(&evidence.given).is_none() {
+            return Err(lacking(&now, rule, evidence));
+        }
     }
-    let needed = rule.map_or(0, |rule| rule.approvals);
-    let commanded = Some(commanded.at);
-    Ok(Approved { pull_request: now, repository, approvals, needed, commanded })
+    Ok(Approved { pull_request: now, repository, evidence, commanded: Some(commanded.at) })
 }
 
 /// Only a run of GitHub Actions has a repository whose reviews cdflow can read.
@@ -94,44 +101,34 @@ fn check_on_github(context: &Context) -> Result<()> {
 async fn ask_open(
     context: &Context,
     number: u64,
-    rule: Option<ReviewRule>,
+    rule: Option<&ReviewRule>,
 ) -> Result<Found, GitHubError> {
     let api = Api::of(&context.host, context.github_token.as_ref())?;
     let pull_request = api.pull_request(number).await?;
-    let approvals = match rule {
-        Some(_) => api.approvals(&pull_request).await?,
-        None => Default::default(),
+    let evidence = match rule {
+        Some(rule) => gather(&api, run(context), &pull_request, rule).await?,
+        None => Evidence::default(),
     };
-    Ok((pull_request, api.repository_id().await?, approvals))
+    Ok((pull_request, api.repository_id().await?, evidence))
 }
 
-type Found = (PullRequest, u64, (Vec<Approval>, Vec<Discounted>));
+type Found = (PullRequest, u64, Evidence);
 
-async fn ask(context: &Context, commit: &str) -> Result<Option<Found>, GitHubError> {
+async fn ask(
+    context: &Context,
+    commit: &str,
+    rule: &ReviewRule,
+) -> Result<Option<Found>, GitHubError> {
     let api = Api::of(&context.host, context.github_token.as_ref())?;
     let found = api.merged_as(commit).await?;
     let is_merge = |it: &PullRequest| it.merge_commit_sha.as_deref() == Some(commit);
     let chosen = found.iter().find(|it| is_merge(it)).or(found.first()).cloned();
     let Some(pull_request) = chosen else { return Ok(None) };
-    let approvals = api.approvals(&pull_request).await?;
-    Ok(Some((pull_request, api.repository_id().await?, approvals)))
+    let evidence = gather(&api, run(context), &pull_request, rule).await?;
+    Ok(Some((pull_request, api.repository_id().await?, evidence)))
 }
 
-fn lacking(
-    of: &PullRequest,
-    rule: ReviewRule,
-    approvals: &[Approval],
-    discounted: &[Discounted],
-) -> Error {
-    let needed = match rule.approvals {
-        1 => "1 approval".to_owned(),
-        count => format!("{count} approvals"),
-    };
-    let mut why = format!("its newest commit needs {needed} and has {}", approvals.len());
-    for Discounted { login, why: reason } in discounted {
-        why += &format!("; the approval of {login} does not count, because {login} {reason}");
-    }
-    Error::refused(format!("pull request #{} was not approved", of.number))
-        .why(why)
-        .hint("have its newest commit approved on GitHub, then run this job or the command again")
+/// Returns the ID of this run.
+fn run(context: &Context) -> Option<u64> {
+    context.host.github()?.run_id
 }

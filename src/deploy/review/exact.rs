@@ -13,7 +13,7 @@ use crate::{
         digest::Sha256,
         error::{Error, Exit, Result},
     },
-    config::{guards::ReviewRule, identity::Release},
+    config::{identity::Release, review_rule::ReviewRule},
     context::Context,
     deploy::{order::Order, plan, prepare::Prepared},
     terraform::{Plan, StoredFrom, state::summary::StateSummary},
@@ -27,7 +27,7 @@ pub(crate) async fn open(
     context: &Context,
     order: &Order<'_>,
     prepared: &Prepared,
-    rule: ReviewRule,
+    rule: &ReviewRule,
     before: Option<&StateSummary>,
 ) -> Result<Plan> {
     let found = found(context, order, prepared, rule).await?;

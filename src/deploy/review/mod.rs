@@ -2,21 +2,32 @@
 //! `--reviewed` applies only a plan that does the same.
 
 mod approval;
+mod base_branch;
+mod compared;
+mod evidence;
 pub(super) mod exact;
 mod found;
 mod made_from;
+mod new_record;
+mod owned_files;
 mod plan_key;
+pub(super) mod queued;
 mod record;
+mod refusal;
+mod requirement;
+mod run_approval;
 mod stored_plan;
 
-use jiff::Timestamp;
-
-pub(crate) use self::record::{PLAN, RECORD};
 use self::{
-    approval::WITHOUT_REVIEW,
+    compared::{check_place, different},
     found::{Found, found},
-    made_from::{code, words, words_of_run},
+    made_from::{code, words},
+    new_record::{own_record, sealed},
     record::{PlanRecord, Records},
+};
+pub(crate) use self::{
+    plan_key::purpose,
+    record::{PLAN, QUEUED, RECORD},
 };
 use super::{
     ledger::{AppliedPlan, Reviewed},
@@ -27,15 +38,11 @@ use crate::{
     base::error::{Error, Result},
     context::Context,
     terraform::{
-        Plan, PlanMode,
-        output::effects::{Difference, Effects, Sealed, Sealer, Words, differences, is_only_words},
+        Plan,
+        output::effects::{differences, is_only_words},
         state::summary::StateSummary,
     },
 };
-
-/// Differences that an error lists. The others are counted. With them, the comment has room for the
-/// fixes.
-const SHOWN: usize = 15;
 
 /// Records the plan of a pull request, and stores it. A failure is a warning, because the plan
 /// itself is good, unless the run is to store it.
@@ -46,7 +53,7 @@ pub(super) async fn record(
     planned: &Plan,
     before: Option<&StateSummary>,
 ) -> Result<()> {
-    let Ok(mut record) = new_record(context, order, prepared, before) else { return Ok(()) };
+    let Ok(mut record) = own_record(context, order, prepared, before) else { return Ok(()) };
     let is_asked = order.store_plan == Some(true);
     let log = &context.host.log;
     let writing = async {
@@ -61,7 +68,7 @@ pub(super) async fn record(
             }
             stored => stored?,
         };
-        let place = records.put(&record).await?;
+        let place = records.put(&record, RECORD).await?;
         log.detail(&format!("the plan is recorded for --reviewed in `{place}`"));
         Ok(())
     };
@@ -82,10 +89,11 @@ pub(super) fn check_storable(
     order: &Order<'_>,
     prepared: &Prepared,
 ) -> Result<()> {
-    if order.store_plan != Some(true) {
+    // A merge queue runs the workflow of pull requests, and compares its plan with the stored one.
+    if order.store_plan != Some(true) || context.host.queued().is_some() {
         return Ok(());
     }
-    match new_record(context, order, prepared, None) {
+    match own_record(context, order, prepared, None) {
         Ok(_) => Ok(()),
         Err(why) => {
             Err(Error::input("the plan cannot be stored for --reviewed=exact").why(why).hint(
@@ -108,8 +116,12 @@ pub(super) async fn check_approved(
     order: &Order<'_>,
     prepared: &Prepared,
 ) -> Result<bool> {
-    let Some(rule) = order.review.filter(|_| !order.plan.plan_only) else { return Ok(false) };
+    let rule = order.review.as_ref().filter(|_| !order.plan.plan_only);
+    let Some(rule) = rule else { return Ok(false) };
     let found = found(context, order, prepared, rule).await?;
+    if let Some(warning) = &found.warning {
+        context.host.log.warning(warning);
+    }
     // The release is not one of the default branch.
     if context.host.commanded().is_some() && found.record.code != code(prepared) {
         return Err(other_code(&found.record));
@@ -132,13 +144,13 @@ pub(super) async fn check(
     planned: &Plan,
     before: Option<&StateSummary>,
 ) -> Result<Option<Reviewed>> {
-    let Some(rule) = order.review else { return Ok(None) };
+    let Some(rule) = &order.review else { return Ok(None) };
     let found = found(context, order, prepared, rule).await?;
     if order.is_exact {
         exact::check_again(prepared, &found, planned, before)?;
     }
-    let Found { records, record, pull_request, approvals } = found;
-    check_place(&record, prepared, before, pull_request)?;
+    let Found { records, record, pull_request, approved_by, .. } = found;
+    check_place(context, &record, prepared, before, pull_request)?;
     let words = words(order, prepared, planned);
     let now = sealed(context, &records, &words, planned);
     // A plan that does nothing needs no review: the job might run again after its apply.
@@ -147,16 +159,17 @@ pub(super) async fn check(
         if !found.is_empty() {
             return Err(different(context, &record, &found));
         }
-        if record.code != code(prepared) {
+        if record.code != code(prepared) && !is_queued(context, &records, &record, prepared).await?
+        {
             return Err(other_code(&record));
         }
     }
-    let approved_by: Vec<String> = approvals.into_iter().map(|it| it.login).collect();
     let plan = planned.stored.as_ref().zip(record.plan).map(|(_, stored)| AppliedPlan {
         version: record.version,
         commit: stored.commit,
         sha256: stored.sha256,
     });
+    let approved_by = approved_by.into_iter().collect();
     let reviewed = Reviewed { pull_request, approved_by, plan };
     context.host.log.note(&summary(&reviewed));
     Ok(Some(reviewed))
@@ -196,54 +209,6 @@ pub(super) fn check_commit(context: &Context, prepared: &Prepared) -> Result<()>
     .hint("in the pull request's workflow, check out `github.event.pull_request.head.sha`"))
 }
 
-/// Refuses a record of another account, region or state.
-fn check_place(
-    record: &PlanRecord,
-    prepared: &Prepared,
-    before: Option<&StateSummary>,
-    number: u64,
-) -> Result<()> {
-    let lineage = before.filter(|it| !it.is_pristine()).map(|it| it.lineage.clone());
-    let moved = [
-        ("account", record.account.clone(), prepared.account_id.clone(), true),
-        ("region", Some(record.region.clone()), Some(prepared.account.region.clone()), true),
-        // A state might have been created since.
-        ("state", record.state_lineage.clone(), lineage, record.state_lineage.is_some()),
-    ];
-    let found = moved.into_iter().find(|(_, reviewed, now, counts)| *counts && reviewed != now);
-    let Some((what, reviewed, now, _)) = found else { return Ok(()) };
-    let said = |value: Option<String>| value.unwrap_or_else(|| "none".to_owned());
-    Err(Error::refused(format!("pull request #{number} showed a plan for another {what}"))
-        .why(format!("reviewed: {}; now: {}", said(reviewed), said(now)))
-        .hint("open a pull request with the same change, and have its plan approved"))
-}
-
-fn different(context: &Context, record: &PlanRecord, found: &[Difference]) -> Error {
-    let shown = found.iter().take(SHOWN).map(|it| format!("\n  - {it}"));
-    let mut list: String = shown.collect();
-    if found.len() > SHOWN {
-        list += &format!("\n  - and {} more", found.len() - SHOWN);
-    }
-    let environment = &record.environment;
-    let error = Error::refused(format!(
-        "the plan is not the one that pull request #{} showed for `{environment}`",
-        record.pull_request
-    ))
-    .why(format!("nothing was applied, because these changes differ:{list}"));
-    if context.host.commanded().is_some() {
-        return error.hint(format!(
-            "something has changed since the plan: write `/cdflow plan {environment}`, look at the \
-             new plan, and write `/cdflow apply {environment}` again"
-        ));
-    }
-    error
-    .hint(
-        "something has changed since the review: another deploy, the real resources, or the code. \
-         Open a pull request with what is still to do, and have its plan approved",
-    )
-    .hint(WITHOUT_REVIEW)
-}
-
 /// The plan does not show everything that the code does: the commands of provisioners, the settings
 /// of providers, and how a value that is known after the apply is made.
 fn other_code(record: &PlanRecord) -> Error {
@@ -258,63 +223,13 @@ fn other_code(record: &PlanRecord) -> Error {
     .hint("update the branch before the merge, so that the plan is made from what is merged")
 }
 
-/// Returns the record without its effects. The error says why the run's plan is not for a review.
-fn new_record(
-    context: &Context,
-    order: &Order<'_>,
-    prepared: &Prepared,
-    before: Option<&StateSummary>,
-) -> Result<PlanRecord, &'static str> {
-    let is_wanted =
-        order.store_plan == Some(true) || context.manifest.deploy.store_plans != Some(false);
-    let is_whole = order.targets.is_empty() && order.replace.is_empty();
-    let of_pull_request = "the run is not for a pull request of this repository on GitHub";
-    let github = context.host.github().filter(|it| it.outsider.is_none()).ok_or(of_pull_request)?;
-    let pull_request =
-        github.pull_request.as_ref().filter(|it| !it.is_fork()).ok_or(of_pull_request)?;
-    let (repository, run) =
-        github.repository_id.zip(github.run_id).ok_or("GitHub does not name the run")?;
-    if !is_wanted {
-        return Err("`deploy.store-plans` is `false`");
-    }
-    if !order.plan.plan_only || order.mode != PlanMode::Deploy || !is_whole {
-        return Err("--target, --replace or --refresh-only limits the plan");
-    }
-    if order.environment().is_preview() {
-        return Err("previews need no review");
-    }
-    let before = before.filter(|state| !state.is_pristine());
-    Ok(PlanRecord {
-        component: context.identity.prefix(),
-        environment: order.environment().clone(),
-        repository,
-        pull_request: pull_request.number,
-        head: pull_request.head.sha.clone(),
-        run,
-        attempt: github.attempt,
-        run_url: context.host.run.as_ref().and_then(|run| run.url.clone()),
-        made: Timestamp::now(),
-        version: order.version().clone(),
-        bundle_digest: prepared.bundle.digest,
-        source_digest: prepared.bundle.manifest.as_ref().map(|it| it.source_digest),
-        code: code(prepared),
-        account: prepared.account_id.clone(),
-        region: prepared.account.region.clone(),
-        state_lineage: before.map(|state| state.lineage.clone()),
-        state_serial: before.map(|state| state.serial),
-        terraform: prepared.tool.label(),
-        words: words_of_run(order, prepared),
-        effects: Effects::default(),
-        plan: None,
-    })
-}
-
-fn sealed(
+/// Whether the merge queue has planned the code of the release.
+async fn is_queued(
     context: &Context,
     records: &Records<'_>,
-    words: &Words,
-    planned: &Plan,
-) -> Effects<Sealed> {
-    let redactor = &context.host.log.redactor;
-    Sealer { key: &records.key, words, redactor }.seal(&planned.changes.effects)
+    record: &PlanRecord,
+    prepared: &Prepared,
+) -> Result<bool> {
+    let reading = queued::is_same_with(records, record, prepared);
+    context.host.interrupt.or_cancel("reading the plans of the merge queue", reading).await
 }

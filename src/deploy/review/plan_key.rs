@@ -9,8 +9,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use aws_sdk_kms::{config::Region, primitives::Blob, types::DataKeySpec};
-use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize};
 use tempfile::NamedTempFile;
 
@@ -22,12 +20,17 @@ use crate::{
         small_file,
     },
     config::{
+        identity,
+        names::Environment,
         scheme::{PlanEncryption, Storage},
         settings::FileInput,
     },
     context::Context,
     deploy::{order::Order, prepare::Prepared},
-    services::aws::failure::Failure,
+    services::aws::{
+        data_key::{self, DataKey, Purpose},
+        session::Session,
+    },
 };
 
 /// In bytes. A file of `age-keygen` has about 200.
@@ -42,16 +45,6 @@ pub(super) const PLAN_AGAIN: &str =
 pub(crate) struct KeyOfPlan {
     recipient: String,
     kms: Option<DataKey>,
-}
-
-/// A data key of KMS.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct DataKey {
-    /// The ARN of the key that encrypts it.
-    key: String,
-    /// Base64.
-    encrypted: String,
 }
 
 /// A key to encrypt with.
@@ -77,7 +70,9 @@ pub(super) async fn for_sealing(
             Ok(Some(Sealing::with(recipient.clone(), None)))
         }
         (Some(PlanEncryption::Kms(key)), _) => {
-            data_key(context, order, prepared, key).await.map(Some)
+            let purpose = purpose(&context.identity, order.environment());
+            let (plain, data) = data_key::generate(session(prepared)?, key, &purpose).await?;
+            Ok(Some(Sealing::with(of_data_key(plain)?.recipient(), Some(data))))
         }
         (None, Storage::Directory(store)) => {
             let place = local_key(store);
@@ -108,7 +103,12 @@ pub(super) async fn for_opening(
             given(order)?
         }
         (Some(PlanEncryption::Kms(now)), Some(data), _) if *now == data.key => {
-            decrypted(context, order, prepared, data).await?
+            let purpose = purpose(&context.identity, order.environment());
+            let plain = data_key::decrypt(session(prepared)?, data, &purpose).await;
+            of_data_key(plain.map_err(|error| match error.exit() {
+                Exit::Integrity => error.hint(PLAN_AGAIN),
+                _ => error,
+            })?)?
         }
         (Some(PlanEncryption::Kms(now)), kms, _) => {
             let before = kms.as_ref().map_or(&key.recipient, |data| &data.key);
@@ -226,68 +226,23 @@ fn read_small(path: &Path) -> io::Result<String> {
     Ok(text)
 }
 
-/// What KMS binds a data key to. A role can be limited to it in IAM.
-fn binding(context: &Context, order: &Order<'_>) -> HashMap<String, String> {
+/// Returns what KMS binds a data key of stored plans to.
+pub(crate) fn purpose(component: &identity::Identity, environment: &Environment) -> Purpose {
     HashMap::from([
-        ("cdflow-component".to_owned(), context.identity.prefix()),
-        ("cdflow-environment".to_owned(), order.environment().to_string()),
+        ("cdflow-component".to_owned(), component.prefix()),
+        ("cdflow-environment".to_owned(), environment.to_string()),
     ])
 }
 
-/// Returns the client of the region of `key`, with the identity in the environment's account.
-fn kms(prepared: &Prepared, key: &str) -> Result<(aws_sdk_kms::Client, String)> {
-    let session = prepared.session.as_ref().ok_or_else(|| {
+fn session(prepared: &Prepared) -> Result<&Session> {
+    prepared.session.as_deref().ok_or_else(|| {
         Error::input("`plan-encryption` is of type `aws:kms`, but the environment has no role")
             .hint("give its account an `id` and a `role`, or use the type `age`")
-    })?;
-    let region = key.split(':').nth(3).unwrap_or_default().to_owned();
-    let config = aws_sdk_kms::config::Builder::from(&session.config);
-    let config = config.region(Region::new(region.clone())).build();
-    Ok((aws_sdk_kms::Client::from_conf(config), region))
+    })
 }
 
-async fn data_key(
-    context: &Context,
-    order: &Order<'_>,
-    prepared: &Prepared,
-    key: &str,
-) -> Result<Sealing> {
-    let (client, region) = kms(prepared, key)?;
-    let asked = client.generate_data_key().key_id(key).key_spec(DataKeySpec::Aes256);
-    let made = asked.set_encryption_context(Some(binding(context, order))).send().await;
-    let made = made.map_err(|error| {
-        let what = format!("cannot make a key for the plan with `{key}` (kms:GenerateDataKey)");
-        Failure::of(&error).into_error(what, &region)
-    })?;
-    let identity = made.plaintext().and_then(identity).ok_or_else(no_key)?;
-    let encrypted = made.ciphertext_blob().map(|blob| STANDARD.encode(blob)).ok_or_else(no_key)?;
-    let data = DataKey { key: key.to_owned(), encrypted };
-    Ok(Sealing::with(identity.recipient(), Some(data)))
-}
-
-async fn decrypted(
-    context: &Context,
-    order: &Order<'_>,
-    prepared: &Prepared,
-    data: &DataKey,
-) -> Result<Identity> {
-    let (client, region) = kms(prepared, &data.key)?;
-    let blob = STANDARD.decode(&data.encrypted).map_err(|_| no_key())?;
-    let asked = client.decrypt().key_id(&data.key).ciphertext_blob(Blob::new(blob));
-    let answer = asked.set_encryption_context(Some(binding(context, order))).send().await;
-    let answer = answer.map_err(|error| {
-        let what = format!("cannot decrypt the stored plan with `{}` (kms:Decrypt)", data.key);
-        Failure::of(&error).into_error(what, &region)
-    })?;
-    answer.plaintext().and_then(identity).ok_or_else(no_key)
-}
-
-fn identity(blob: &Blob) -> Option<Identity> {
-    blob.as_ref().try_into().ok().and_then(Identity::from_bytes)
-}
-
-fn no_key() -> Error {
-    Error::integrity("the key of the stored plan is not valid")
-        .why("KMS did not return a data key of 32 bytes, or the record has no valid one")
-        .hint(PLAN_AGAIN)
+/// Returns the key of age that a data key is.
+fn of_data_key(data: [u8; 32]) -> Result<Identity> {
+    Identity::from_bytes(data)
+        .ok_or_else(|| Error::integrity("the key of the stored plan is not valid").hint(PLAN_AGAIN))
 }

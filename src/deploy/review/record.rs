@@ -4,7 +4,8 @@
 //! Format 2: the objects are
 //! `<team>/<component>/reviews/<environment>/<pull request>/<head>/<time>-<run>-<attempt>.json`. A
 //! later plan of the same commit is another object. `<team>/<component>/reviews/key` has the key. A
-//! stored plan is next to its record, as `.plan.age`. Format 1 has none.
+//! stored plan is next to its record, as `.plan.age`. Format 1 has none. The record of a plan in a
+//! merge queue ends with `.queued`.
 
 use std::collections::BTreeMap;
 
@@ -25,7 +26,7 @@ use crate::{
     },
     context::Context,
     services::store::{Content, Metadata, ReleaseStore},
-    terraform::output::effects::{Effects, Sealed, Words, mac},
+    terraform::output::effects::{Difference, Effects, Sealed, Words, differences, mac},
 };
 
 const FORMAT: u32 = 2;
@@ -38,6 +39,7 @@ const OBJECTS: usize = 1000;
 /// The ends of their names.
 pub(crate) const RECORD: &str = ".json";
 pub(crate) const PLAN: &str = ".plan.age";
+pub(crate) const QUEUED: &str = ".queued";
 
 /// A plan as a pull request showed it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,6 +94,13 @@ pub(crate) struct StoredPlan {
     pub(crate) variables: BTreeMap<String, Sha256>,
 }
 
+impl PlanRecord {
+    /// Returns in what the other plan does something else.
+    pub(crate) fn differences(&self, other: &Self) -> Vec<Difference> {
+        differences((&self.effects, &self.words), (&other.effects, &other.words))
+    }
+}
+
 /// The object in the store.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -141,8 +150,8 @@ impl<'c> Records<'c> {
         Self { store: &context.store, identity: &context.identity, key }
     }
 
-    /// Writes a record, and returns its place.
-    pub(crate) async fn put(&self, record: &PlanRecord) -> Result<String> {
+    /// Writes a record whose name ends with `end`, and returns its place.
+    pub(crate) async fn put(&self, record: &PlanRecord, end: &str) -> Result<String> {
         let failed = |error| Error::internal("cannot write the record of the plan").why(error);
         let text = serde_json::to_string(record).map_err(failed)?;
         let signed = Signed {
@@ -157,7 +166,7 @@ impl<'c> Records<'c> {
                 .why(format!("its record has {} MiB, and at most 64 are read", bytes.len() >> 20))
                 .hint("split the component, or review this change by hand"));
         }
-        let key = format!("{}{RECORD}", self.stem(record));
+        let key = format!("{}{end}", self.stem(record));
         let content = Content::Bytes(bytes);
         self.store.put_new(&key, content, &Metadata::default(), &|_| {}).await?;
         Ok(self.store.describe(&key))
@@ -168,11 +177,11 @@ impl<'c> Records<'c> {
         format!("{}{PLAN}", self.stem(record))
     }
 
-    /// Returns the names of the records of one commit, newest first.
-    pub(crate) async fn names(&self, place: &Place<'_>) -> Result<Vec<String>> {
+    /// Returns the names of the records of one commit that end with `end`, newest first.
+    pub(crate) async fn names(&self, place: &Place<'_>, end: &str) -> Result<Vec<String>> {
         let listed = self.store.list(&self.prefix(place), None, OBJECTS).await?;
         let keys = listed.into_iter().rev().map(|listed| listed.key);
-        Ok(keys.filter(|key| key.ends_with(RECORD)).collect())
+        Ok(keys.filter(|key| key.ends_with(end)).collect())
     }
 
     /// Reads a record. One that cdflow did not write for `place` is an integrity error.
@@ -205,7 +214,8 @@ impl<'c> Records<'c> {
         let is_of_place = record.component == self.identity.prefix()
             && record.environment == *place.environment
             && record.pull_request == place.pull_request
-            && record.head == place.head;
+            && record.head == place.head
+            && key.strip_prefix(&self.stem(&record)).is_some_and(|end| end.starts_with('.'));
         match is_of_place {
             true => Ok(record),
             false => Err(refused("it is a copy of the record of another plan")),

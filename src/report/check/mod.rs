@@ -2,6 +2,8 @@
 //! require. Problems are warnings: the run itself is not affected.
 
 mod rows;
+#[cfg(test)]
+pub(super) use rows::tests;
 
 use tokio::time::{Instant, sleep};
 
@@ -142,11 +144,8 @@ impl CheckTarget<'_> {
         Ok(found)
     }
 
-    /// Returns the pull request, which a merge queue has in the name of its branch.
     fn about(&self) -> Option<u64> {
-        let of_event = self.host.github().and_then(|run| run.pull_request.as_ref());
-        let queued = || queued(self.host.environment.get("GITHUB_REF")?);
-        of_event.map(|it| it.number).or_else(queued)
+        self.host.github()?.number()
     }
 
     /// Writes the rows to the newest check run, which is the one that a branch rule looks at.
@@ -171,29 +170,8 @@ impl CheckTarget<'_> {
     }
 }
 
-/// Returns 7 for `refs/heads/gh-readonly-queue/main/pr-7-<commit>`.
-fn queued(branch: &str) -> Option<u64> {
-    let queued = branch.strip_prefix("refs/heads/gh-readonly-queue/")?;
-    let (_, name) = queued.rsplit_once("/pr-")?;
-    name.split('-').next()?.parse().ok()
-}
-
 /// Returns the rows of all: two jobs might have created one each.
 fn rows(found: &[CheckRun]) -> CheckRows {
     let parsed = found.iter().filter_map(|run| CheckRows::parse(run.text()));
     parsed.fold(CheckRows::default(), |rows, more| rows.merge(more.into_rows()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_pull_request_of_a_merge_queue() {
-        let queue = "refs/heads/gh-readonly-queue";
-        assert_eq!(queued(&format!("{queue}/main/pr-7-a1b2c3d")), Some(7));
-        assert_eq!(queued(&format!("{queue}/release/pr-1/pr-12-a1b2c3d")), Some(12));
-        assert_eq!(queued(&format!("{queue}/main/x")), None);
-        assert_eq!(queued("refs/heads/pr-7-a1b2c3d"), None);
-    }
 }

@@ -169,8 +169,27 @@ impl CheckRows {
 }
 
 #[cfg(test)]
-mod tests {
+pub(in crate::report) mod tests {
     use super::*;
+
+    /// Returns the page of a check run with three rows.
+    pub(in crate::report) fn page() -> String {
+        let of = |environment: &str, outcome: Outcome, changes: &str| CheckRow {
+            component: "checkout".to_owned(),
+            changes: changes.to_owned(),
+            url: Some("https://github.com/acme/checkout/actions/runs/9876543210".to_owned()),
+            ..row(environment, Some(outcome), 1)
+        };
+        let mut live = of("live", Outcome::Planned, "2 to add, 2 to change, 2 to destroy");
+        live.refuses = true;
+        let rows = CheckRows::default().merge([
+            of("ci", Outcome::NoChanges, ""),
+            of("aslive", Outcome::Planned, "1 to change"),
+            live,
+        ]);
+        let comment = "https://github.com/acme/checkout/pull/128#issuecomment-1";
+        format!("# {}\n\n{}\n", rows.state().title, rows.summary(Some(128), Some(comment)))
+    }
 
     fn row(environment: &str, outcome: Option<Outcome>, run: u64) -> CheckRow {
         CheckRow {

@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use super::*;
 use crate::report::{
-    PLAN_BEFORE,
+    PLAN_BEFORE, check,
     comment::{
         render::render,
         rows::{self, Row, Rows},
@@ -114,6 +114,8 @@ fn markdown_matches_the_fixtures() {
         ("summary-plan", summary::render(&small_plan(), summary::LIMIT)),
         ("summary-failed", summary::render(&failed(), summary::LIMIT)),
         ("summary-deployed", summary::render(&deployed(), summary::LIMIT)),
+        ("summary-refused", summary::render(&refused(), summary::LIMIT)),
+        ("check-run", check::tests::page()),
     ] {
         let file = folder.join(name).with_extension("md");
         if is_update {

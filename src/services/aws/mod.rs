@@ -2,6 +2,7 @@
 //! a failed call means.
 
 pub(crate) mod credentials;
+pub(crate) mod data_key;
 pub(crate) mod ecr;
 pub(crate) mod failure;
 mod missing_credentials;

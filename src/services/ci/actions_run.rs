@@ -32,6 +32,10 @@ pub(crate) fn read(environment: &ProcessEnv) -> Result<Run> {
             comment: event.new_comment(name),
             commanded: None,
             pull_request: event.pull_request,
+            queued: environment
+                .get("GITHUB_REF")
+                .filter(|_| name == "merge_group")
+                .and_then(pull_request_of_queue),
             run_id: environment.number("GITHUB_RUN_ID"),
             attempt: environment.number("GITHUB_RUN_ATTEMPT").unwrap_or(1),
         }),
@@ -42,6 +46,13 @@ fn run_url(environment: &ProcessEnv) -> Option<String> {
     let [server, repository, run] = ["GITHUB_SERVER_URL", "GITHUB_REPOSITORY", "GITHUB_RUN_ID"]
         .map(|name| environment.get(name));
     Some(format!("{}/{}/actions/runs/{}", server?, repository?, run?))
+}
+
+/// Returns 7 for `refs/heads/gh-readonly-queue/main/pr-7-<commit>`.
+fn pull_request_of_queue(branch: &str) -> Option<u64> {
+    let queued = branch.strip_prefix("refs/heads/gh-readonly-queue/")?;
+    let (_, name) = queued.rsplit_once("/pr-")?;
+    name.split('-').next()?.parse().ok()
 }
 
 fn triggered_by(name: &str, event: &actions_event::Event) -> Option<String> {
@@ -127,6 +138,20 @@ mod tests {
         assert!(!change.is_fork() && !change.is_open() && change.draft);
         assert!(["preview", "x"].iter().all(|label| change.has_label(label)));
         assert!(!change.is_by_dependabot());
+    }
+
+    #[test]
+    fn the_pull_request_of_a_merge_queue() {
+        let of = |event: &str, branch: &str| {
+            let variables = [("GITHUB_REF", branch)];
+            run(event, &json!({}), &variables).unwrap().github.unwrap().queued
+        };
+        let queue = "refs/heads/gh-readonly-queue";
+        assert_eq!(of("merge_group", &format!("{queue}/main/pr-7-a1b2c3d")), Some(7));
+        assert_eq!(of("merge_group", &format!("{queue}/release/pr-1/pr-12-a1b2c3d")), Some(12));
+        assert_eq!(of("merge_group", &format!("{queue}/main/x")), None);
+        assert_eq!(of("merge_group", "refs/heads/pr-7-a1b2c3d"), None);
+        assert_eq!(of("push", &format!("{queue}/main/pr-7-a1b2c3d")), None);
     }
 
     #[test]

@@ -66,6 +66,11 @@ impl Host {
         self.run.as_deref()?.github.as_ref()
     }
 
+    /// Returns the number of the pull request that a merge queue tests in this run.
+    pub(crate) fn queued(&self) -> Option<u64> {
+        self.github()?.queued
+    }
+
     /// Returns the pull request and its comment that commands the run.
     pub(crate) fn commanded(&self) -> Option<(&PullRequest, &Commanded)> {
         let run = self.github()?;

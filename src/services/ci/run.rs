@@ -44,6 +44,8 @@ pub(crate) struct GitHubRun {
     /// The commit of the repository itself whose workflow run triggered this run.
     pub(crate) triggered_by: Option<String>,
     pub(crate) pull_request: Option<PullRequest>,
+    /// The number of the pull request that a merge queue tests.
+    pub(crate) queued: Option<u64>,
     /// The change from outside that triggered this run, which has secrets.
     pub(crate) outsider: Option<Outsider>,
     /// The comment on a pull request that started the run.
@@ -57,6 +59,11 @@ pub(crate) struct GitHubRun {
 }
 
 impl GitHubRun {
+    /// Returns the number of the pull request of the event, or of the one in the merge queue.
+    pub(crate) fn number(&self) -> Option<u64> {
+        self.pull_request.as_ref().map(|it| it.number).or(self.queued)
+    }
+
     /// Returns the commits of the repository itself that the run is for.
     pub(crate) fn own_commits(&self) -> Vec<&str> {
         [&self.sha, &self.triggered_by].into_iter().filter_map(Option::as_deref).collect()

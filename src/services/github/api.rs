@@ -135,17 +135,14 @@ impl Api {
         Ok(open.into_iter().map(|it| it.number).collect())
     }
 
-    /// Returns the names of the files that a pull request changes; GitHub lists at most 3,000.
-    pub(crate) async fn changed_files(&self, number: u64) -> Result<Vec<String>, GitHubError> {
+    /// Returns the name of the default branch.
+    pub(crate) async fn default_branch(&self) -> Result<String, GitHubError> {
         #[derive(Deserialize)]
-        struct ChangedFile {
-            filename: String,
+        struct Described {
+            default_branch: String,
         }
-        let doing = format!("read the files of pull request #{number}");
-        let call =
-            Call::get(self.route(&format!("/pulls/{number}/files")), &doing, "pull-requests: read");
-        let files: Vec<ChangedFile> = self.client.list(call).await?;
-        Ok(files.into_iter().map(|file| file.filename).collect())
+        let call = Call::get(self.route(""), "read the repository", "metadata: read");
+        self.client.ask::<Described>(call).await.map(|repository| repository.default_branch)
     }
 
     /// Returns GitHub's id of the repository. An answer distinguishes a deleted pull request from a

@@ -21,6 +21,8 @@ pub(crate) enum GitHubErrorKind {
     Forbidden {
         permissions: Vec<String>,
     },
+    /// The token cannot read the members of a team, or the team does not exist.
+    NoMembers,
     NotFound,
     /// GITHUB_REPOSITORY is not set.
     NoRepository,
@@ -52,6 +54,11 @@ impl GitHubError {
                 return Some(format!("add these permissions to the workflow's job:\n{block}"));
             }
             GitHubErrorKind::NoToken => "set `github-token: ${{ github.token }}` in the step",
+            GitHubErrorKind::NoMembers => {
+                "check the name of the team, and set `github-token` to a token with the \
+                 organization permission \"Members: read\": of a GitHub App, or a fine-grained \
+                 personal access token. The job's own token cannot have it"
+            }
             GitHubErrorKind::NotFound => "check that it exists and that the token can read it",
             GitHubErrorKind::NoRepository => {
                 "run this on GitHub Actions, or set GITHUB_ACTIONS=true, \
@@ -69,7 +76,9 @@ impl GitHubError {
     /// Converts to the general error, with its exit code.
     pub(crate) fn into_error(self) -> Error {
         let exit = match self.kind {
-            GitHubErrorKind::NoToken | GitHubErrorKind::Forbidden { .. } => Exit::Credentials,
+            GitHubErrorKind::NoToken
+            | GitHubErrorKind::Forbidden { .. }
+            | GitHubErrorKind::NoMembers => Exit::Credentials,
             GitHubErrorKind::NotFound
             | GitHubErrorKind::Invalid
             | GitHubErrorKind::NoRepository => Exit::Input,

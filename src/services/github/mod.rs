@@ -3,9 +3,12 @@
 mod account;
 mod api;
 mod branches;
+mod changed_files;
 mod checks;
 mod client;
+pub(crate) mod code_owners;
 mod comments;
+mod contents;
 mod deployments;
 mod error;
 mod pull_request;
@@ -14,7 +17,9 @@ mod release_body;
 mod releases;
 mod repository;
 mod reviews;
+mod run_reviews;
 mod server;
+mod teams;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -22,8 +27,10 @@ pub(crate) use self::{
     account::GitHubAccount,
     api::Api,
     branches::BranchHead,
+    changed_files::LISTED,
     checks::{CheckRun, NewCheckRun},
     comments::{Comment, DatedComment},
+    contents::RepositoryFile,
     deployments::{Deployment, NewDeployment, NewStatus, Status},
     error::{GitHubError, GitHubErrorKind},
     pull_request::PullRequest,

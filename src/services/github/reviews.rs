@@ -50,7 +50,7 @@ impl Api {
         let route = self.route(&format!("/pulls/{number}/reviews"));
         let reviews: Vec<Review> =
             self.client.list(Call::get(route, &doing, "pull-requests: read")).await?;
-        let (mut counted, mut discounted) = (Vec::new(), Vec::new());
+        let (mut counted, mut discounted) = (Vec::new(), of_deleted(&reviews));
         for (login, review) in newest(reviews) {
             let why = match why_not(&review, of) {
                 None if !self.can_push(&login).await? => Some("may not push to the repository"),
@@ -82,6 +82,13 @@ impl Api {
         };
         Ok(["admin", "write"].contains(&found.permission.as_str()))
     }
+}
+
+/// Returns the approvals of deleted accounts, which GitHub shows as one person.
+fn of_deleted(reviews: &[Review]) -> Vec<Discounted> {
+    let has_any = reviews.iter().any(|it| it.user.is_none() && it.state == "APPROVED");
+    let of = || Discounted { login: "ghost".to_owned(), why: "is a deleted account" };
+    has_any.then(of).into_iter().collect()
 }
 
 /// Returns the newest review of each person that approves.

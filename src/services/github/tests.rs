@@ -8,7 +8,8 @@ use double::{Fault, GitHub, TOKEN};
 use serde_json::json;
 
 use super::{
-    Api, GitHubError, GitHubErrorKind, NewDeployment, NewRelease, NewStatus, Pace, Status,
+    Api, GitHubError, GitHubErrorKind, NewDeployment, NewRelease, NewStatus, Pace, RepositoryFile,
+    Status, code_owners::SIZE_LIMIT,
 };
 use crate::base::{
     interrupt::Interrupt,
@@ -295,4 +296,95 @@ async fn many_writes_keep_a_pace() {
     let began = std::time::Instant::now();
     api.comments(7).await.unwrap();
     assert!(began.elapsed().as_millis() < 900, "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn files_of_a_commit() {
+    let github = GitHub::start();
+    let large = "é".repeat(1 << 20);
+    {
+        let mut world = github.world();
+        let mut put = |path: &str, text: &str| {
+            world.files.insert(("c0ffee".to_owned(), path.to_owned()), text.into());
+        };
+        put(".github/CODEOWNERS", "* @ada\n");
+        put("large file", &large);
+    }
+    let api = api(&github);
+    let content = |text: &str| Some(RepositoryFile::Content(text.into()));
+    let file = |path, commit| api.file(path, commit, SIZE_LIMIT);
+    assert_eq!(file(".github/CODEOWNERS", "c0ffee").await.unwrap(), content("* @ada\n"));
+    assert_eq!(file("large file", "c0ffee").await.unwrap(), content(&large));
+    assert_eq!(file("CODEOWNERS", "c0ffee").await.unwrap(), None);
+    assert_eq!(file(".github/CODEOWNERS", "abc").await.unwrap(), None);
+    let found = api.file("large file", "c0ffee", 1000).await.unwrap();
+    assert_eq!(found, Some(RepositoryFile::TooLarge(2 << 20)));
+}
+
+#[tokio::test]
+async fn the_files_of_a_pull_request_have_their_old_names() {
+    let github = GitHub::start();
+    {
+        let mut world = github.world();
+        let found = world.pull_request(7, "abc");
+        found.files = (0..250).map(|number| format!("{number}.tf")).collect();
+        found.renamed.insert("3.tf".to_owned(), "three.tf".to_owned());
+    }
+    let files = api(&github).changed_files(7).await.unwrap();
+    assert_eq!(files.len(), 250);
+    assert_eq!(files[3].names().collect::<Vec<_>>(), ["3.tf", "three.tf"]);
+    assert_eq!(files[4].names().collect::<Vec<_>>(), ["4.tf"]);
+}
+
+#[tokio::test]
+async fn members_of_a_team() {
+    let github = GitHub::start();
+    {
+        let mut world = github.world();
+        world.token("ghs_app", "acme[bot]", &[("members", "read")]);
+        let members = ["grace", "linus?"].map(str::to_owned);
+        world.teams.insert("acme/platform".to_owned(), members.into());
+    }
+    let app = api_with(&github, "ghs_app").unwrap();
+    let asked = ["grace", "linus", "barbara"];
+    let platform = "platform".parse().unwrap();
+    let members = app.members_among(&platform, &asked).await.unwrap();
+    assert_eq!(members.into_iter().collect::<Vec<_>>(), ["grace"], "linus was only invited");
+    let says = |error: GitHubError| {
+        assert_eq!(error.kind, GitHubErrorKind::NoMembers);
+        error.into_error().to_string()
+    };
+    let workflow = says(api(&github).members_among(&platform, &asked).await.unwrap_err());
+    assert!(
+        workflow.contains("failed to read the team acme/platform: HTTP 403")
+            && workflow.contains("`github-token`")
+            && workflow.contains("\"Members: read\""),
+        "{workflow}"
+    );
+    let missing = app.members_among(&"other/gone".parse().unwrap(), &asked).await.unwrap_err();
+    assert!(says(missing).contains("failed to read the team other/gone: HTTP 404"));
+}
+
+#[tokio::test]
+async fn decisions_about_a_run() {
+    let github = GitHub::start();
+    {
+        let mut world = github.world();
+        let run = world.run(900);
+        run.started_at = vec![1_800_000_000, 1_800_000_500];
+        let decision =
+            |login: &str, state: &str| (login.to_owned(), state.to_owned(), "Live".to_owned());
+        run.decisions = vec![decision("grace", "approved"), decision("linus", "rejected")];
+    }
+    let api = api(&github);
+    let decisions = api.run_reviews(900).await.unwrap();
+    assert!(decisions[0].is_of("live") && !decisions[0].is_of("ci"));
+    assert!(decisions[0].is_approved() && decisions[1].is_rejected());
+    let first = jiff::Timestamp::from_second(1_800_000_000).unwrap();
+    assert_eq!(api.run_started_at(900).await.unwrap(), first);
+    let error = api.run_reviews(901).await.unwrap_err();
+    assert_eq!(error.kind, GitHubErrorKind::NotFound);
+    github.world().token("ghs_less", "github-actions[bot]", &[("contents", "read")]);
+    let error = api_with(&github, "ghs_less").unwrap().run_reviews(900).await.unwrap_err();
+    assert!(error.to_string().contains("actions: read"), "{error}");
 }

@@ -23,6 +23,28 @@ pub(crate) fn pull_request_event(number: u64, sha: &str, state: &str, labels: &[
 }
 
 impl Project {
+    /// A step of a run for the merge queue, which tests what the merge of this pull request
+    /// creates: the checked out commit.
+    pub(crate) fn in_merge_queue(
+        &self,
+        github: &GitHub,
+        number: u64,
+        run: u64,
+        arguments: &[&str],
+    ) -> Runner {
+        let commit = self.head();
+        let branch = format!("refs/heads/gh-readonly-queue/main/pr-{number}-{commit}");
+        let group =
+            json!({ "head_sha": commit, "head_ref": branch, "base_ref": "refs/heads/main" });
+        let event = json!({ "action": "checks_requested", "merge_group": group });
+        let file = self.sandbox().work().join(format!("merge-group-{run}.json"));
+        fs::write(&file, event.to_string()).unwrap();
+        let runner = self.cdflow(arguments).envs(github.env()).env("GITHUB_TOKEN", TOKEN);
+        let runner = runner.env("GITHUB_EVENT_NAME", "merge_group").env("GITHUB_EVENT_PATH", file);
+        let runner = runner.env("GITHUB_RUN_ID", run.to_string()).env("GITHUB_SHA", commit);
+        runner.env("GITHUB_REF", branch)
+    }
+
     /// A step of the run of this number, with the workflow's token.
     pub(crate) fn for_pull_request(
         &self,

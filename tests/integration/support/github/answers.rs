@@ -1,7 +1,9 @@
 //! What there is, as GitHub would show it: the examples of its description, with our values in
 //! their place.
 
-use super::world::{Asset, CheckRun, Comment, Deployment, PullRequest, Release, Review, World};
+use super::world::{
+    Asset, CheckRun, Comment, Deployment, PullRequest, Release, Review, Run, World,
+};
 use super::{REPOSITORY, REPOSITORY_ID, description_file};
 use serde_json::{Value, json};
 use std::io::Read;
@@ -108,6 +110,8 @@ fn filled(mut answer: Value, number: u64, it: &PullRequest) -> Value {
     answer["head"]["sha"] = it.head_sha.clone().into();
     answer["head"]["repo"] = it.head_repository.map_or(Value::Null, full);
     answer["base"]["repo"] = full(it.base_repository);
+    answer["base"]["sha"] = it.base_sha.clone().into();
+    answer["base"]["ref"] = it.base_branch.clone().into();
     let label = answer["labels"][0].clone();
     let labels: Vec<Value> =
         it.labels.iter().map(|name| with(label.clone(), json!({ "name": name }))).collect();
@@ -129,7 +133,8 @@ fn filled(mut answer: Value, number: u64, it: &PullRequest) -> Value {
 
 pub(super) fn review(number: u64, id: usize, review: &Review) -> Value {
     let values = json!({
-        "id": id, "user": user(&review.login), "state": review.state, "commit_id": review.commit,
+        "id": id, "state": review.state, "commit_id": review.commit,
+        "user": if review.login.is_empty() { Value::Null } else { user(&review.login) },
         "submitted_at": time(review.at),
         "html_url":
             format!("https://github.com/{REPOSITORY}/pull/{number}#pullrequestreview-{id}"),
@@ -175,8 +180,77 @@ pub(super) fn comparison(status: &str) -> Value {
     with(example("commit-comparison"), json!({ "status": status, "files": [], "commits": [] }))
 }
 
-pub(super) fn changed_file(name: &str) -> Value {
-    with(example("diff-entry-items")[0].clone(), json!({ "filename": name }))
+pub(super) fn changed_file(name: &str, previous: Option<&String>) -> Value {
+    let mut answer = with(example("diff-entry-items")[0].clone(), json!({ "filename": name }));
+    if let Some(previous) = previous {
+        answer["status"] = "renamed".into();
+        answer["previous_filename"] = previous.as_str().into();
+    }
+    answer
+}
+
+/// The name of a blob: a digest of what is in it.
+pub(super) fn blob_sha(content: &[u8]) -> String {
+    use sha1::Digest;
+    let mut hash = sha1::Sha1::new();
+    hash.update(format!("blob {}\0", content.len()));
+    hash.update(content);
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+pub(super) fn content_file(path: &str, content: &[u8]) -> Value {
+    let name = path.rsplit('/').next().unwrap();
+    // GitHub shows a larger one only as a blob.
+    let (encoding, shown) = match content.len() > 1 << 20 {
+        true => ("none", String::new()),
+        false => ("base64", base64_lines(content)),
+    };
+    with(
+        example("content-file"),
+        json!({ "name": name, "path": path, "size": content.len(), "sha": blob_sha(content),
+            "encoding": encoding, "content": shown }),
+    )
+}
+
+pub(super) fn blob(content: &[u8]) -> Value {
+    let values = json!({ "content": base64_lines(content), "size": content.len(),
+        "sha": blob_sha(content) });
+    with(example("blob"), values)
+}
+
+/// GitHub breaks lines after 60 characters.
+fn base64_lines(content: &[u8]) -> String {
+    use base64::Engine;
+    let text = base64::engine::general_purpose::STANDARD.encode(content);
+    let lines = text.as_bytes().chunks(60).map(|line| String::from_utf8_lossy(line) + "\n");
+    lines.collect()
+}
+
+pub(super) fn team(organization: &str, slug: &str) -> Value {
+    // The description demands the type and `archived_at`, and its example does not have them.
+    let values = json!({ "slug": slug, "name": slug, "type": "organization" });
+    let mut answer = with(example("team-full"), values);
+    answer["organization"]["login"] = organization.into();
+    answer["organization"]["archived_at"] = Value::Null;
+    answer
+}
+
+pub(super) fn membership(is_active: bool) -> Value {
+    let values = json!({ "state": if is_active { "active" } else { "pending" }, "role": "member" });
+    with(example("team-membership-response-if-user-is-a-team-maintainer"), values)
+}
+
+pub(super) fn run_review(login: &str, state: &str, environment: &str) -> Value {
+    let mut answer = example("environment-approvals-items")[0].clone();
+    answer["environments"][0]["name"] = environment.into();
+    with(answer, json!({ "user": user(login), "state": state }))
+}
+
+pub(super) fn run_attempt(id: u64, attempt: usize, run: &Run) -> Value {
+    let at = time(run.started_at[attempt - 1]);
+    let values = json!({ "id": id, "run_attempt": attempt, "created_at": time(run.started_at[0]),
+        "run_started_at": at, "updated_at": at });
+    with(example("workflow-run"), values)
 }
 
 pub(super) fn release(world: &World, id: u64, release: &Release) -> Value {

@@ -42,8 +42,8 @@ class Description:
 
     def operation(self, method, path):
         for template, item in self.document["paths"].items():
-            # Names of references may have slashes.
-            any_name = ".+" if template.endswith("-refs/{ref}") else "[^/]+"
+            # Names of references and of files may have slashes.
+            any_name = ".+" if template.endswith(("-refs/{ref}", "/contents/{path}")) else "[^/]+"
             pattern = re.sub(r"\\\{[^/]+?\\\}(?=$)", any_name, re.escape(template))
             pattern = re.sub(r"\\\{[^/]+?\\\}", "[^/]+", pattern)
             if re.fullmatch(pattern, path):

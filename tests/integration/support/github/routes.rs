@@ -1,9 +1,10 @@
 //! From a request to an answer, by GitHub's rules.
 
-use super::world::{Asset, CheckRun, Comment, Deployment, PullRequest, Release, World};
+use super::world::{Asset, CheckRun, Comment, Deployment, PullRequest, Release, Run, Token, World};
 use super::{Exchange, REPOSITORY, answers};
 use bytes::Bytes;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 const COMMENT_LIMIT: usize = 65_536;
 const DESCRIPTION_LIMIT: usize = 140;
@@ -110,6 +111,9 @@ fn by_rules(world: &mut World, asked: &Asked, json: &Value) -> Answered {
             false => ok(200, answers::own_account(&token.login)),
         };
     }
+    if let Some(rest) = path.strip_prefix("/orgs/") {
+        return team(world, &token, rest);
+    }
     let path = path.strip_prefix("/uploads").unwrap_or(path);
     let rest = path.strip_prefix(&format!("/repos/{REPOSITORY}"));
     let Some(rest) = rest.filter(|rest| rest.is_empty() || rest.starts_with('/')) else {
@@ -121,7 +125,8 @@ fn by_rules(world: &mut World, asked: &Asked, json: &Value) -> Answered {
     let accepted: &[&str] = match parts.as_slice() {
         ["issues", ..] => &["issues", "pull_requests"],
         ["pulls", ..] | ["commits", _, "pulls"] => &["pull_requests"],
-        ["releases" | "git" | "compare" | "activity", ..] => &["contents"],
+        ["releases" | "git" | "compare" | "activity" | "contents", ..] => &["contents"],
+        ["actions", ..] => &["actions"],
         ["check-runs", ..] | ["commits", _, "check-runs"] => &["checks"],
         ["deployments", ..] => &["deployments"],
         ["environments", ..] => &["administration"],
@@ -169,11 +174,13 @@ fn by_rules(world: &mut World, asked: &Asked, json: &Value) -> Answered {
         }
         ("GET", ["pulls", number, "files"]) => {
             match number.parse().ok().and_then(|it| world.pull_requests.get(&it)) {
-                Some(found) => page(
-                    world,
-                    &wanted,
-                    found.files.iter().map(|name| answers::changed_file(name)).collect(),
-                ),
+                Some(found) => {
+                    // GitHub lists no more.
+                    let names = found.files.iter().take(3000);
+                    page_of(world, &wanted, names, |name| {
+                        answers::changed_file(name, found.renamed.get(name))
+                    })
+                }
                 None => refusal(404, "Not Found"),
             }
         }
@@ -205,11 +212,25 @@ fn by_rules(world: &mut World, asked: &Asked, json: &Value) -> Answered {
         }
         ("GET", ["activity"]) => {
             let name = wanted.query.iter().find(|(key, _)| key == "ref").map(|(_, it)| it.clone());
-            let pushes = world.pull_requests.values().filter_map(|it| answers::push(it));
+            let pushes = world.pull_requests.values().filter_map(answers::push);
             ok(
                 200,
                 pushes.filter(|it| name.as_ref().is_none_or(|name| it["ref"] == **name)).collect(),
             )
+        }
+        ("GET", ["contents", path @ ..]) => contents(world, &wanted, &path.join("/")),
+        ("GET", ["git", "blobs", sha]) => {
+            match world.files.values().find(|content| answers::blob_sha(content) == *sha) {
+                Some(content) => ok(200, answers::blob(content)),
+                None => refusal(404, "Not Found"),
+            }
+        }
+        ("GET", ["actions", "runs", id, rest @ ..]) => {
+            let id = id.parse().unwrap_or_default();
+            match world.runs.get(&id) {
+                Some(run) => workflow_run(id, run, rest),
+                None => refusal(404, "Not Found"),
+            }
         }
         ("GET", ["git", "matching-refs", prefix @ ..]) => {
             let prefix = prefix.join("/");
@@ -275,6 +296,57 @@ fn check_runs(world: &mut World, wanted: &Wanted<'_>, parts: &[&str]) -> Answere
             run.sent = sent;
             ok(200, answers::check_run(world, id, &world.check_runs[&id]))
         }
+        _ => refusal(404, "Not Found"),
+    }
+}
+
+/// `rest` is `acme/teams/platform` and what follows. The token of a workflow may not see it.
+fn team(world: &World, token: &Token, rest: &str) -> Answered {
+    let parts: Vec<String> = rest.split('/').map(decoded).collect();
+    let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+    let has = |given: &BTreeMap<String, String>| given.contains_key("members");
+    if token.login == "github-actions[bot]" || !token.permissions.as_ref().is_none_or(has) {
+        let mut refused = refusal(403, "Resource not accessible by integration");
+        refused
+            .headers
+            .push(("x-accepted-github-permissions".to_owned(), "members=read".to_owned()));
+        return refused;
+    }
+    let [organization, "teams", slug, rest @ ..] = parts.as_slice() else {
+        return refusal(404, "Not Found");
+    };
+    let Some(members) = world.teams.get(&format!("{organization}/{slug}")) else {
+        return refusal(404, "Not Found");
+    };
+    let Some(login) = rest.get(1) else { return ok(200, answers::team(organization, slug)) };
+    match members.iter().find(|it| it.trim_end_matches('?') == *login) {
+        Some(found) => ok(200, answers::membership(!found.ends_with('?'))),
+        None => refusal(404, "Not Found"),
+    }
+}
+
+fn contents(world: &World, wanted: &Wanted<'_>, path: &str) -> Answered {
+    let commit = wanted.query.iter().find(|(key, _)| key == "ref").map(|(_, it)| it.clone());
+    match world.files.get(&(commit.unwrap_or_default(), path.to_owned())) {
+        Some(content) => ok(200, answers::content_file(path, content)),
+        None => refusal(404, "Not Found"),
+    }
+}
+
+fn workflow_run(id: u64, run: &Run, rest: &[&str]) -> Answered {
+    match rest {
+        ["approvals"] => {
+            let decisions = run.decisions.iter();
+            let shown = decisions
+                .map(|(login, state, environment)| answers::run_review(login, state, environment));
+            ok(200, shown.collect())
+        }
+        ["attempts", attempt] => match attempt.parse() {
+            Ok(attempt) if (1..=run.started_at.len()).contains(&attempt) => {
+                ok(200, answers::run_attempt(id, attempt, run))
+            }
+            _ => refusal(404, "Not Found"),
+        },
         _ => refusal(404, "Not Found"),
     }
 }
@@ -495,6 +567,16 @@ fn deployments(world: &mut World, wanted: &Wanted<'_>, parts: &[&str]) -> Answer
 
 /// A page of a list, and where the next one is.
 fn page(world: &World, wanted: &Wanted<'_>, items: Vec<Value>) -> Answered {
+    page_of(world, wanted, items.iter(), Value::clone)
+}
+
+/// Only what is on the page is made into an answer.
+fn page_of<T>(
+    world: &World,
+    wanted: &Wanted<'_>,
+    items: impl ExactSizeIterator<Item = T>,
+    shown: impl Fn(T) -> Value,
+) -> Answered {
     let number = |name: &str, or| {
         wanted
             .query
@@ -504,8 +586,9 @@ fn page(world: &World, wanted: &Wanted<'_>, items: Vec<Value>) -> Answered {
             .unwrap_or(or)
     };
     let (size, page): (usize, usize) = (number("per_page", 30).min(100), number("page", 1));
-    let mut answered = ok(200, items.iter().skip((page - 1) * size).take(size).cloned().collect());
-    if items.len() > page * size {
+    let has_more = items.len() > page * size;
+    let mut answered = ok(200, items.skip((page - 1) * size).take(size).map(shown).collect());
+    if has_more {
         let path = wanted.asked.path.split('?').next().unwrap_or_default();
         let same = wanted.asked.path.split_once('?').map_or("", |(_, query)| query).split('&');
         let same: Vec<&str> =

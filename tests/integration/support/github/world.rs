@@ -29,6 +29,12 @@ pub(crate) struct World {
     pub(crate) branches: BTreeMap<String, Vec<String>>,
     /// Of people with less than `write`: `read` or `none`.
     pub(crate) roles: BTreeMap<String, String>,
+    /// The members of each team: `acme/platform`. A login with a final `?` has been invited.
+    pub(crate) teams: BTreeMap<String, Vec<String>>,
+    /// Of the repository, by commit and path.
+    pub(crate) files: BTreeMap<(String, String), Vec<u8>>,
+    /// Of GitHub Actions.
+    pub(crate) runs: BTreeMap<u64, Run>,
     /// What `generate-notes` says.
     pub(crate) notes: String,
     pub(crate) faults: Vec<(String, usize, Fault)>,
@@ -63,6 +69,9 @@ pub(crate) struct PullRequest {
     pub(crate) is_merged: bool,
     pub(crate) is_draft: bool,
     pub(crate) head_sha: String,
+    /// Of the base branch.
+    pub(crate) base_sha: String,
+    pub(crate) base_branch: String,
     /// When the branch got it, in seconds since 1970. None: GitHub lists no such push.
     pub(crate) pushed_at: Option<i64>,
     /// The commit that the base branch has by it.
@@ -76,6 +85,8 @@ pub(crate) struct PullRequest {
     pub(crate) labels: Vec<String>,
     /// That it changes.
     pub(crate) files: Vec<String>,
+    /// The old name of each of these that was renamed.
+    pub(crate) renamed: BTreeMap<String, String>,
     /// Oldest first.
     pub(crate) reviews: Vec<Review>,
     pub(crate) updated_at: i64,
@@ -89,6 +100,15 @@ pub(crate) struct Review {
     pub(crate) commit: String,
     /// In seconds since 1970: cdflow compares it with its own clock.
     pub(crate) at: i64,
+}
+
+/// A run of a workflow with its decisions.
+#[derive(Clone, Debug)]
+pub(crate) struct Run {
+    /// In seconds since 1970, of the first attempt and of those after it.
+    pub(crate) started_at: Vec<i64>,
+    /// Login, state and environment.
+    pub(crate) decisions: Vec<(String, String, String)>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -165,6 +185,9 @@ impl World {
             check_runs: BTreeMap::new(),
             branches: BTreeMap::new(),
             roles: BTreeMap::new(),
+            teams: BTreeMap::new(),
+            files: BTreeMap::new(),
+            runs: BTreeMap::new(),
             notes: "## What's Changed\n* A change by @ada in #7\n".to_owned(),
             faults: Vec::new(),
             weather: None,
@@ -199,6 +222,8 @@ impl World {
             is_merged: false,
             is_draft: false,
             head_sha: head_sha.to_owned(),
+            base_sha: "b".repeat(40),
+            base_branch: "main".to_owned(),
             pushed_at: Some(BEGINNING),
             merge_commit_sha: None,
             other_commits: Vec::new(),
@@ -206,13 +231,20 @@ impl World {
             base_repository: super::REPOSITORY_ID,
             labels: Vec::new(),
             files: Vec::new(),
+            renamed: BTreeMap::new(),
             reviews: Vec::new(),
             updated_at: self.tick(),
         };
         self.pull_requests.entry(number).insert_entry(pull_request).into_mut()
     }
 
-    /// A review of the newest commit, made now.
+    /// A file on the base branch, as a pull request sees it.
+    pub(crate) fn base_file(&mut self, number: u64, path: &str, content: &[u8]) {
+        let commit = self.pull_requests[&number].base_sha.clone();
+        self.files.insert((commit, path.to_owned()), content.to_owned());
+    }
+
+    /// A review of the newest commit, made now. An empty login: the account was deleted.
     pub(crate) fn review(&mut self, number: u64, login: &str, state: &str) {
         let pull_request = self.pull_requests.get_mut(&number).unwrap();
         let review = Review {
@@ -223,6 +255,14 @@ impl World {
             at: jiff::Timestamp::now().as_second() + 1,
         };
         pull_request.reviews.push(review);
+    }
+
+    /// A run that starts now, for which a job waits until somebody decides.
+    pub(crate) fn run(&mut self, id: u64) -> &mut Run {
+        // GitHub counts in seconds, and the plan might have been made in this one.
+        let now = jiff::Timestamp::now().as_second() + 1;
+        let run = Run { started_at: vec![now], decisions: Vec::new() };
+        self.runs.entry(id).or_insert(run)
     }
 
     /// A comment of now, by the clock that cdflow has too.
