@@ -5,7 +5,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use super::error::Result;
 
 /// Requests at a time.
-const AT_ONCE: usize = 8;
+const AT_ONCE: usize = 32;
 
 /// Returns the results of all requests, in their order, or the first failure in that order.
 pub(crate) async fn at_once<T, F: Future<Output = Result<T>>>(

@@ -6,18 +6,17 @@ use super::error::{Error, Result};
 
 /// A deploy needs about 20, and more if it talks to AWS.
 const NEEDED: u64 = 64;
-/// What a limit that is too low is raised to, if that is permitted. It is the usual one.
+/// What a lower limit is raised to, if that is permitted. It is the usual one; `status` of many
+/// environments has some hundred connections.
 const USUAL: u64 = 1024;
 
-/// Raises the limit if it is too low, also for the programs that cdflow starts. Fails if that is
-/// not permitted.
+/// Raises the limit if it is low, also for the programs that cdflow starts. Fails if it is too low
+/// and that is not permitted.
 pub(crate) fn ensure() -> Result<()> {
     let Ok((limit, most)) = getrlimit(Resource::RLIMIT_NOFILE) else { return Ok(()) };
-    if limit >= NEEDED {
-        return Ok(());
-    }
     let wanted = most.min(USUAL);
-    if wanted >= NEEDED && setrlimit(Resource::RLIMIT_NOFILE, wanted, most).is_ok() {
+    let is_raised = limit < wanted && setrlimit(Resource::RLIMIT_NOFILE, wanted, most).is_ok();
+    if limit >= NEEDED || (is_raised && wanted >= NEEDED) {
         return Ok(());
     }
     Err(Error::input(format!("this process can open only {limit} files"))

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use futures_util::future;
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -68,8 +69,9 @@ pub(crate) async fn run(
     inputs: &StatusInputs,
     report: &mut Report,
 ) -> Result<()> {
-    let rows = environments::records(context).await?;
-    let holds = holds(context, &rows).await?;
+    let found = environments::with_ledger(context).await?;
+    let reading = environments::records(context, &found);
+    let (rows, holds) = future::try_join(reading, holds(context, &found)).await?;
     let log = &context.host.log;
     let behind = drift::of(context, &rows).await?;
     if !rows.is_empty() {

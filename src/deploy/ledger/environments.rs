@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{LISTS, Ledger, Record, lacks};
+use super::{LISTS, Ledger, Record, lacks, size::ENTRY_LIMIT};
 use crate::{
     base::{
         at_once::at_once,
@@ -52,13 +52,20 @@ pub(crate) fn preview_of(version: &Version) -> Option<Environment> {
     Some(Environment::of_pull_request(number.parse().ok()?))
 }
 
-/// Returns the recent runs of each environment that has a ledger.
-pub(crate) async fn records(context: &Context) -> Result<Vec<(Environment, Record)>> {
+/// Returns the environments that have a ledger.
+pub(crate) async fn with_ledger(context: &Context) -> Result<Vec<Environment>> {
     let known = named(context);
-    let found = Ledger::environments(&context.store, &context.identity, &known).await?;
-    let reading = found.into_iter().map(|environment| async move {
-        let record = Ledger::of(context, &environment).record().await?;
-        Ok((environment, record))
+    Ledger::environments(&context.store, &context.identity, &known).await
+}
+
+/// Returns the recent runs of each of these environments.
+pub(crate) async fn records(
+    context: &Context,
+    environments: &[Environment],
+) -> Result<Vec<(Environment, Record)>> {
+    let reading = environments.iter().map(|environment| async move {
+        let record = Ledger::of(context, environment).record().await?;
+        Ok((environment.clone(), record))
     });
     at_once(reading).await
 }
@@ -144,7 +151,7 @@ async fn first_not_in(
     let unlisted: Vec<&Environment> = known.iter().filter(is_unlisted).collect();
     let asking = unlisted.into_iter().map(|environment| async move {
         let first = Ledger::new(store, identity, environment).key(1, "start");
-        let exists = store.head(&first).await?.is_some();
+        let exists = store.get(&first, ENTRY_LIMIT).await?.is_some();
         Ok(exists.then(|| environment.clone()))
     });
     let found: Vec<Option<Environment>> = at_once(asking).await?;

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{COUNT_FROM, HOLDS, LISTS, Ledger, Record, entry::FORMAT, lacks};
+use super::{COUNT_FROM, HOLDS, LISTS, Ledger, entry::FORMAT, lacks};
 use crate::{
     base::{
         at_once::at_once,
@@ -62,10 +62,10 @@ impl Hold {
 /// Returns the holds on these environments. Previews have none.
 pub(crate) async fn holds(
     context: &Context,
-    environments: &[(Environment, Record)],
+    environments: &[Environment],
 ) -> Result<BTreeMap<Environment, Hold>> {
-    let lasting = environments.iter().filter(|(environment, _)| !environment.is_preview());
-    let reading = lasting.map(|(environment, _)| async move {
+    let lasting = environments.iter().filter(|environment| !environment.is_preview());
+    let reading = lasting.map(|environment| async move {
         let held = Ledger::of(context, environment).held().await?;
         Ok::<_, Error>(held.map(|hold| (environment.clone(), hold)))
     });
@@ -105,7 +105,7 @@ impl Ledger<'_> {
             let listed = self.store.list(&prefix, None, PAGE).await?;
             let newest = listed.iter().find_map(|listed| number(&listed.key)).unwrap_or(0);
             // The numbers have no gaps: a list that lacks the newest one is not believed.
-            if self.store.head(&self.hold_key(newest + 1)).await?.is_some() {
+            if self.exists(&self.hold_key(newest + 1)).await? {
                 continue;
             }
             return match newest {

@@ -186,7 +186,7 @@ impl Ledger<'_> {
             }
             let mut is_complete = true;
             for number in outside {
-                is_complete &= self.store.head(&self.key(number, "start")).await?.is_none();
+                is_complete &= !self.exists(&self.key(number, "start")).await?;
             }
             if is_complete {
                 return Ok(keys);
@@ -194,6 +194,11 @@ impl Ledger<'_> {
         }
         let what = format!("the ledger of `{}` lacks entries", self.environment);
         Err(lacks(&what, &self.store.describe(&self.prefix)))
+    }
+
+    /// Whether an entry exists. In S3, one request if it does not.
+    pub(super) async fn exists(&self, key: &str) -> Result<bool> {
+        Ok(self.store.get(key, ENTRY_LIMIT).await?.is_some())
     }
 
     async fn page(&self, after: Option<&str>) -> Result<Page> {
