@@ -170,7 +170,8 @@ def lambda_zip(bench):
     for number in range(FILES):
         path = folder / "src" / f"{number % 100}" / f"{number}.py"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(b" ".join(chance.choices(words, k=BYTES // 13)))
+        # As many different words as code of this size has, so that it compresses as well as code.
+        path.write_bytes(b" ".join(chance.choices(chance.sample(words, 120), k=BYTES // 13)))
     bench.commit(folder)
     sizes, rounds = None, []
     for number in range(ROUNDS):

@@ -14,6 +14,9 @@ use sha2::Digest as _;
 
 use super::small_file;
 
+/// In bytes.
+const BUFFER: usize = 256 * 1024;
+
 /// A SHA-256 digest; written in lowercase hex (64 characters).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
@@ -45,6 +48,10 @@ impl Sha256 {
         Self(bytes)
     }
 
+    pub(crate) fn to_bytes(self) -> [u8; 32] {
+        self.0
+    }
+
     pub(crate) fn from_base64(text: &str) -> Option<Self> {
         STANDARD.decode(text).ok()?.try_into().ok().map(Self)
     }
@@ -52,10 +59,23 @@ impl Sha256 {
 
 /// Copies, and says what was copied.
 pub(crate) fn copy(from: &mut impl Read, to: &mut impl Write) -> io::Result<Sha256> {
+    copy_with(&mut buffer(), from, to)
+}
+
+/// Returns a buffer for [`copy_with`]. To make one costs more than to hash a small file.
+pub(crate) fn buffer() -> Vec<u8> {
+    vec![0; BUFFER]
+}
+
+/// Like [`copy`], with a buffer that other copies can use too.
+pub(crate) fn copy_with(
+    buffer: &mut [u8],
+    from: &mut impl Read,
+    to: &mut impl Write,
+) -> io::Result<Sha256> {
     let mut hasher = Hasher::default();
-    let mut buffer = vec![0; 256 * 1024];
     loop {
-        let read = from.read(&mut buffer)?;
+        let read = from.read(buffer)?;
         if read == 0 {
             return Ok(hasher.finish());
         }

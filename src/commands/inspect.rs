@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     base::{
+        at_once::at_once,
         digest::Sha256,
         error::Result,
         printable,
@@ -18,6 +19,7 @@ use crate::{
     release::{
         facts::ReleaseFacts,
         published::{self, ProviderPackage, Published},
+        shared_segments::segment_key,
     },
 };
 
@@ -31,9 +33,9 @@ const DIGITS: usize = 16;
 #[derive(Serialize, JsonSchema)]
 #[schemars(title = "cdflow inspect --json")]
 pub(super) struct InspectDocument<'a> {
-    /// Where the bundle is.
+    /// The object of the bundle.
     object: String,
-    /// Its size in bytes.
+    /// The size of the object in bytes, without shared segments.
     size: u64,
     /// The time of publication, in UTC. Null: the store does not have it.
     published: Option<Timestamp>,
@@ -46,6 +48,8 @@ pub(super) struct InspectDocument<'a> {
     /// The platforms that the release has providers for. Null: it has no providers, or the bundle
     /// has no manifest.
     platforms: Option<Vec<String>>,
+    /// The shared segments that the object needs.
+    shared_segments: Vec<SegmentDocument>,
     /// The providers, one per platform.
     providers: Vec<ProviderPackage>,
     /// Terraform's variable `release`: version, commit, component, team, the artifact and the
@@ -53,6 +57,16 @@ pub(super) struct InspectDocument<'a> {
     release: &'a Map<String, Value>,
     /// The files of the bundle.
     files: Vec<FileDocument<'a>>,
+}
+
+/// A shared segment.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "segment")]
+struct SegmentDocument {
+    /// Its object.
+    object: String,
+    /// The size of the object in bytes. Null: it does not exist, so the release cannot be deployed.
+    size: Option<u64>,
 }
 
 /// A program.
@@ -91,7 +105,8 @@ pub(crate) async fn run(context: &Context, inputs: &InspectInputs) -> Result<()>
     };
     let facts = published.facts().await?;
     let place = context.store.describe(&release.key());
-    let document = InspectDocument::of(place, &published, &facts);
+    let segments = segments(context, &published).await?;
+    let document = InspectDocument::of(place, &published, &facts, segments);
     match inputs.json {
         true => context.host.log.json(&document),
         // Others could have written the bundle.
@@ -101,6 +116,16 @@ pub(crate) async fn run(context: &Context, inputs: &InspectInputs) -> Result<()>
         }
     }
     Ok(())
+}
+
+async fn segments(context: &Context, published: &Published<'_>) -> Result<Vec<SegmentDocument>> {
+    let asking = published.index().map().left_out().iter().map(async |segment| {
+        let key = segment_key(&segment.sha256);
+        let found = context.store.head(&key).await?;
+        let size = found.map(|found| found.size);
+        Ok(SegmentDocument { object: context.store.describe(&key), size })
+    });
+    at_once(asking).await
 }
 
 /// Returns a value with the first digits of the digest at its end, if it does not fit next to its
@@ -120,10 +145,15 @@ fn with_short_digest(value: &str, screen: Screen) -> String {
 }
 
 impl<'a> InspectDocument<'a> {
-    fn of(object: String, published: &'a Published<'_>, facts: &'a ReleaseFacts) -> Self {
+    fn of(
+        object: String,
+        published: &'a Published<'_>,
+        facts: &'a ReleaseFacts,
+        shared_segments: Vec<SegmentDocument>,
+    ) -> Self {
         let digest = published.manifest.as_ref().map(|(digest, _)| *digest);
         let manifest = published.manifest.as_ref().map(|(_, manifest)| manifest);
-        let files = published.index.files().iter().map(|file| {
+        let files = published.index().files().iter().map(|file| {
             let recorded = manifest.and_then(|manifest| manifest.files.get(&file.name));
             FileDocument {
                 name: &file.name,
@@ -140,12 +170,13 @@ impl<'a> InspectDocument<'a> {
         });
         Self {
             object,
-            size: published.found.size,
-            published: published.found.modified.map(whole_second),
+            size: published.found().size,
+            published: published.found().modified.map(whole_second),
             bundle_digest: digest,
             source_digest: manifest.map(|manifest| manifest.source_digest),
             terraform,
             platforms: manifest.and_then(|manifest| manifest.provider_platforms()),
+            shared_segments,
             providers: published.providers(),
             release: facts.values(),
             files: files.collect(),
@@ -177,6 +208,10 @@ fn table(document: &InspectDocument<'_>, screen: Screen) -> Vec<String> {
     }
     if let Some(platforms) = &document.platforms {
         line("deploys on", platforms.join(", "));
+    }
+    for SegmentDocument { object, size } in &document.shared_segments {
+        let size = size.map_or_else(|| "does not exist".to_owned(), bytes_text);
+        line("shared segment", format!("{object}, {size}"));
     }
     document.providers.iter().for_each(|provider| line("provider", provider.to_string()));
     for (key, value) in document.release {

@@ -69,7 +69,7 @@ struct ReleaseDocument<'a> {
     commit: Option<&'a str>,
     /// The time of publication, in UTC. Null: the store does not have it.
     published: Option<Timestamp>,
-    /// The size of the bundle in bytes.
+    /// The size of its object in bytes, without shared segments.
     size: u64,
     /// The bundle digest. Null: the bundle has no manifest or is damaged.
     bundle_digest: Option<Sha256>,
@@ -117,7 +117,8 @@ pub(crate) async fn run(
 /// Returns the environments of each deployed version, according to the ledger.
 async fn deployed(context: &Context) -> Result<BTreeMap<Version, Vec<Environment>>> {
     let mut found: BTreeMap<Version, Vec<Environment>> = BTreeMap::new();
-    for (environment, record) in environments::records(context).await? {
+    let environments = environments::with_ledger(context).await?;
+    for (environment, record) in environments::records(context, &environments).await? {
         if let Some(start) = record.deployed() {
             found.entry(start.version.clone()).or_default().push(environment);
         }

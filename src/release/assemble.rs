@@ -1,18 +1,20 @@
 //! Puts the bundle of a release together once `terraform init` has run.
 
 use std::{
+    fs,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use super::{
     bundle,
-    bundle::{Bundle, BundleHeader, EntrySource, KnownSegments, StagedFile, TerraformIdentity},
+    bundle::{Bundle, BundleHeader, EntrySource, SegmentPlan, StagedFile, TerraformIdentity},
     facts,
     facts::ReleaseFacts,
     hashed_files::{FileState, HashedFiles},
     hooks,
     known_segments::SegmentSearch,
+    shared_segments::SegmentStorage,
     source,
     source::{SourceFile, Sources, Staged, generated},
 };
@@ -47,8 +49,14 @@ pub(crate) struct Assembly<'a> {
 }
 
 impl Assembly<'_> {
-    /// Writes a bundle without the segments that `release` can copy from other releases in `store`.
-    pub(crate) async fn write(&self, store: &ReleaseStore, release: &Release) -> Result<Bundle> {
+    /// Writes a bundle without the segments that `release` shares, or can copy from other releases
+    /// in `store`.
+    pub(crate) async fn write(
+        &self,
+        store: &ReleaseStore,
+        release: &Release,
+        storage: SegmentStorage,
+    ) -> Result<Bundle> {
         let Host { log, interrupt, .. } = self.host;
         log.step("Bundle");
         let files = self.files()?;
@@ -56,11 +64,21 @@ impl Assembly<'_> {
         let hashed = sources.map(|(name, file)| (name.clone(), file.sha256)).collect();
         let machine = Arc::new(HashedFiles::open(self.host));
         let host = self.host;
-        let search = SegmentSearch { store, release, hashed, machine: Arc::clone(&machine), host };
+        let search =
+            SegmentSearch { store, release, storage, hashed, machine: Arc::clone(&machine), host };
         let finding = async { Ok(search.find(&files).await) };
         let known = interrupt.or_cancel("asking the release store", finding).await?;
         let states = states(&files);
-        let bundle = self.pack(files, known, "bundle.zip").await?;
+        let share_in = match storage {
+            SegmentStorage::Shared => {
+                let folder = self.to.join("segments");
+                fs::create_dir(&folder)
+                    .map_err(|error| Error::io("cannot create folder", &folder, &error))?;
+                Some(folder)
+            }
+            SegmentStorage::InBundle | SegmentStorage::SharedIfThere => None,
+        };
+        let bundle = self.pack(files, SegmentPlan { known, share_in }, "bundle.zip").await?;
         check_unchanged(self.sources, &bundle)?;
         keep_hashes(&machine, states, &bundle);
         let counts =
@@ -72,7 +90,8 @@ impl Assembly<'_> {
 
     /// Writes the same bundle with all its bytes.
     pub(crate) async fn write_whole(&self) -> Result<Bundle> {
-        let bundle = self.pack(self.files()?, KnownSegments::new(), "whole-bundle.zip").await?;
+        let plan = SegmentPlan::default();
+        let bundle = self.pack(self.files()?, plan, "whole-bundle.zip").await?;
         check_unchanged(self.sources, &bundle)?;
         Ok(bundle)
     }
@@ -97,7 +116,7 @@ impl Assembly<'_> {
     async fn pack(
         &self,
         files: Vec<StagedFile>,
-        known: KnownSegments,
+        segments: SegmentPlan,
         name: &str,
     ) -> Result<Bundle> {
         let (source_digest, tool, to) =
@@ -105,7 +124,7 @@ impl Assembly<'_> {
         let progress = self.host.progress("packing the bundle", None);
         blocking(move || {
             let header = BundleHeader { source_digest, terraform: identity(&tool)? };
-            bundle::write(files, header, &known, &to, &progress)
+            bundle::write(files, header, &segments, &to, &progress)
         })
         .await
     }
@@ -121,7 +140,7 @@ fn states(files: &[StagedFile]) -> Vec<(String, PathBuf, FileState)> {
 }
 
 fn state_of(path: &Path) -> Option<FileState> {
-    std::fs::metadata(path).ok().and_then(|found| FileState::of(&found))
+    fs::metadata(path).ok().and_then(|found| FileState::of(&found))
 }
 
 /// Keeps the hashes of files that have not changed since before they were packed.

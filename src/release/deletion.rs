@@ -131,7 +131,7 @@ async fn read(
     Ok(Some(Mark { by, since: marked }))
 }
 
-fn counts(marked: Timestamp, now: Timestamp) -> bool {
+pub(crate) fn counts(marked: Timestamp, now: Timestamp) -> bool {
     now.duration_since(marked).abs() <= DEAD_AFTER
 }
 

@@ -92,7 +92,8 @@ mod tests {
 
     #[test]
     fn free_form_keys_survive() {
-        let text = r#"{"release": {"commit": "abc", "odd": [1, {"a": null}], "s3_key": "k"}}"#;
+        let text = r#"{"release": {"commit": "abc", "odd": [1, {"a": null},
+            166666666666666666666666666661666666666666666666666666], "s3_key": "k"}}"#;
         let facts = ReleaseFacts::parse(text.as_bytes()).unwrap();
         assert_eq!(facts.commit(), Some("abc"));
         assert_eq!(facts.text("odd"), None);

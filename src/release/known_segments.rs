@@ -7,16 +7,20 @@ use std::{
 };
 
 use super::{
-    bundle::{EntrySource, KnownSegment, KnownSegments, StagedFile, segments},
+    bundle::{
+        BundleEntry, EntrySource, KnownSegment, KnownSegments, SegmentPlace, StagedFile, is_kept,
+        segments,
+    },
     hashed_files::HashedFiles,
     listing,
     published::Published,
+    shared_segments::{SegmentStorage, segment_key},
 };
 use crate::{
     base::{
         blocking::blocking,
         digest::Sha256,
-        error::{Error, Result},
+        error::{Error, Exit, Result},
     },
     config::identity::{Identity, Layout, Release},
     services::{
@@ -36,6 +40,7 @@ const LISTED: usize = 1000;
 pub(crate) struct SegmentSearch<'a> {
     pub(crate) store: &'a ReleaseStore,
     pub(crate) release: &'a Release,
+    pub(crate) storage: SegmentStorage,
     /// The SHA-256 of files that this release has hashed, by the name of the entry.
     pub(crate) hashed: BTreeMap<String, Sha256>,
     pub(crate) machine: Arc<HashedFiles>,
@@ -85,7 +90,7 @@ impl SegmentSearch<'_> {
     /// The release of a pull request can be made by code without a review. Its bytes do not enter
     /// other releases.
     fn is_trusted(&self, other: &Release) -> bool {
-        !other.version.is_of_preview() || self.release.version.is_of_preview()
+        !other.is_of_pull_request() || self.release.is_of_pull_request()
     }
 
     async fn take(
@@ -117,24 +122,62 @@ impl SegmentSearch<'_> {
         known: &mut KnownSegments,
     ) -> Result<()> {
         let Some((_, manifest)) = &published.manifest else { return Ok(()) };
-        let etag = published.found.etag.clone();
+        let etag = published.found().etag.clone();
         let from = Arc::new(CopySource { key: release.key(), etag });
         let mut left = Vec::new();
         for file in wanted.drain(..) {
-            let entry = published.index.entry(&file.name);
+            let entry = published.index().entry(&file.name);
             let recorded = manifest.files.get(&file.name).filter(|it| it.size == file.size);
-            let segment = entry
-                .zip(recorded)
-                .and_then(|(entry, recorded)| KnownSegment::of(entry, recorded.sha256, &from));
-            match (segment, recorded) {
-                (Some(segment), Some(recorded)) if self.hash(&file).await? == recorded.sha256 => {
+            let segment = match entry.zip(recorded) {
+                Some((entry, recorded)) if self.hash(&file).await? == recorded.sha256 => {
+                    self.known(published, entry, recorded.sha256, &from).await?
+                }
+                _ => None,
+            };
+            match segment {
+                Some(segment) => {
                     known.insert(file.name, segment);
                 }
-                _ => left.push(file),
+                None => left.push(file),
             }
         }
         *wanted = left;
         Ok(())
+    }
+
+    /// Returns the segment that is this entry of another bundle. None if its bytes must become a
+    /// shared segment, or if they are in one that is missing or of another file.
+    async fn known(
+        &self,
+        published: &Published<'_>,
+        entry: &BundleEntry,
+        sha256: Sha256,
+        from: &Arc<CopySource>,
+    ) -> Result<Option<KnownSegment>> {
+        let map = published.index().map();
+        let Some(shared) = entry.shared.filter(|_| map.lacks(entry.start)) else {
+            if self.storage == SegmentStorage::Shared
+                && is_kept(&entry.name, entry.executable, entry.size)
+            {
+                return Ok(None);
+            }
+            let place = SegmentPlace::Copied(Arc::clone(from), map.in_object(entry.start));
+            return Ok(KnownSegment::of(entry, sha256, place));
+        };
+        let key = segment_key(&shared);
+        let place = match self.storage {
+            SegmentStorage::InBundle => {
+                SegmentPlace::Copied(Arc::new(CopySource { key: key.clone(), etag: None }), 0)
+            }
+            SegmentStorage::Shared | SegmentStorage::SharedIfThere => SegmentPlace::Shared(shared),
+        };
+        let Some(known) = KnownSegment::of(entry, sha256, place) else { return Ok(None) };
+        let header = known.header(&entry.name)?;
+        match self.store.get_range(&key, 0, header.len() as u64).await {
+            Ok(found) => Ok((found == header).then_some(known)),
+            Err(error) if matches!(error.exit(), Exit::Input | Exit::Integrity) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     async fn hash(&mut self, file: &Wanted) -> Result<Sha256> {

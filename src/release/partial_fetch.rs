@@ -1,87 +1,193 @@
-//! Finds out which parts of a bundle must be fetched, if a machine has some of its files already.
+//! Fetches a bundle: only what the machine does not have, from the object and from shared segments.
 
-use std::ops::Range;
+use std::{collections::BTreeMap, fs::OpenOptions, ops::Range, os::unix::fs::FileExt, path::Path};
+
+use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::{
-    bundle::{BundleIndex, BundleManifest, IndexLookup, MANIFEST, check_entries},
+    bundle::{BundleManifest, MANIFEST, PiecePlace, check_entries},
     file_cache::{CachedFiles, FileCache},
+    shared_segments::segment_key,
+    stored_bundle::StoredBundle,
 };
 use crate::{
-    base::{blocking::blocking, digest::Sha256, error::Result},
-    services::store::{ObjectInfo, ReleaseStore},
+    base::{
+        blocking::blocking,
+        digest::Sha256,
+        error::{Error, Exit, Result},
+    },
+    services::store::{ObjectInfo, ObjectPart, ProgressFn, ReleaseStore},
 };
 
 /// Bytes at the end of a bundle that are read first. They contain the index, and for most bundles
 /// the small files too.
 const TAIL: u64 = 64 << 10;
-/// A smaller bundle is fetched whole: its files are not kept.
+/// A smaller object is read whole.
 const SMALLEST: u64 = 1 << 20;
+/// Shared segments that are looked for at the same time.
+const AT_ONCE: usize = 8;
+
+/// Shared segments, by the digest of their objects, with the keys of these.
+type Segments = BTreeMap<Sha256, (String, ObjectInfo)>;
 
 /// What to fetch, and what not.
-pub(crate) struct FetchPlan {
+pub(crate) struct FetchPlan<'a> {
+    store: &'a ReleaseStore,
+    key: &'a str,
+    found: &'a ObjectInfo,
     /// The files that need not be fetched, each verified.
     pub(crate) cached: CachedFiles,
-    /// Everything else, in bytes.
-    pub(crate) missing: Vec<Range<u64>>,
-    /// Bytes that were read to find that out.
-    pub(crate) index: u64,
+    /// None if the object has no index: then all of it is fetched, and its reader shows why.
+    bundle: Option<StoredBundle>,
+    segments: Segments,
+    /// What is fetched, in bytes of the archive.
+    missing: Vec<Range<u64>>,
 }
 
-impl FetchPlan {
+/// Bytes that were read with the index, and where they belong in the archive.
+struct ReadAlready<'a> {
+    at: u64,
+    bytes: &'a [u8],
+}
+
+impl<'a> FetchPlan<'a> {
+    /// Reads the index of the bundle `key`, and looks for its files in the cache. `expected` is the
+    /// bundle digest.
+    pub(crate) async fn new(
+        store: &'a ReleaseStore,
+        key: &'a str,
+        found: &'a ObjectInfo,
+        expected: Option<Sha256>,
+        cache: Option<&FileCache>,
+    ) -> Result<Self> {
+        let mut plan = Self {
+            store,
+            key,
+            found,
+            cached: CachedFiles::default(),
+            bundle: None,
+            segments: Segments::new(),
+            missing: vec![Range { start: 0, end: found.size }],
+        };
+        let least = if found.size < SMALLEST { found.size } else { TAIL };
+        let bundle = match StoredBundle::open(store, key, found, least).await {
+            Ok(bundle) => bundle,
+            Err(error) if error.exit() == Exit::Integrity => return Ok(plan),
+            Err(error) => return Err(error),
+        };
+        plan.missing = match (manifest(&bundle, expected), cache.cloned()) {
+            (Some(manifest), Some(cache)) => {
+                let finding = blocking(move || Ok((cached(&manifest, &cache), manifest)));
+                let (cached, manifest) = finding.await?;
+                let missing = missing(&bundle, &manifest, &cached);
+                plan.cached = cached;
+                missing
+            }
+            _ => vec![Range { start: 0, end: bundle.index.len() }],
+        };
+        plan.segments = plan.find_segments(&bundle).await?;
+        plan.bundle = Some(bundle);
+        Ok(plan)
+    }
+
+    async fn find_segments(&self, bundle: &StoredBundle) -> Result<Segments> {
+        let finding = bundle.index.map().left_out().iter().map(async |it| {
+            let key = segment_key(&it.sha256);
+            match self.store.head(&key).await? {
+                Some(found) if found.size > it.len => Ok((it.sha256, (key, found))),
+                Some(_) => {
+                    let error = self.incomplete(&key, "is too short");
+                    Err(error.hint(format!("move it away first: {}", self.store.describe(&key))))
+                }
+                None => Err(self.incomplete(&key, "does not exist")),
+            }
+        });
+        stream::iter(finding).buffer_unordered(AT_ONCE).try_collect().await
+    }
+
+    fn incomplete(&self, key: &str, why: &str) -> Error {
+        Error::integrity(format!("{} is incomplete", self.store.describe(self.key)))
+            .why(format!("its shared segment {} {why}", self.store.describe(key)))
+            .hint(
+                "release the same source as a new version: that uploads the segment for all \
+                 versions that use it",
+            )
+            .hint("find out what changed the store: `cdflow prune` keeps what has a use record")
+    }
+
+    /// Returns the keys of the shared segments.
+    pub(crate) fn segments(&self) -> impl Iterator<Item = &str> {
+        self.segments.values().map(|(key, _)| key.as_str())
+    }
+
     /// Returns how much is still to be fetched, in bytes.
     pub(crate) fn size(&self) -> u64 {
-        self.missing.iter().map(|range| range.end - range.start).sum()
+        self.split().0.iter().map(|part| part.range.end - part.range.start).sum()
     }
-}
 
-/// Looks for the files of a bundle in the cache. None if none of them is there, or if the bundle
-/// cannot be read without fetching it whole: that shows why.
-pub(crate) async fn plan(
-    store: &ReleaseStore,
-    key: &str,
-    found: &ObjectInfo,
-    expected: Option<Sha256>,
-    cache: &FileCache,
-) -> Result<Option<FetchPlan>> {
-    if found.size < SMALLEST {
-        return Ok(None);
+    /// Returns how many bytes are received in total.
+    pub(crate) fn received(&self) -> u64 {
+        self.size() + self.bundle.as_ref().map_or(0, StoredBundle::received)
     }
-    let mut from = found.size - TAIL;
-    let (index, tail) = loop {
-        let tail = store.get_range(key, from, found.size - from).await?;
-        match BundleIndex::locate(&tail, found.size) {
-            Ok(IndexLookup::Found(index)) => break (index, tail),
-            Ok(IndexLookup::NeedMore { from_offset }) if from_offset < from => from = from_offset,
-            _ => return Ok(None),
+
+    /// Returns the size of the archive in bytes.
+    pub(crate) fn total(&self) -> u64 {
+        self.bundle.as_ref().map_or(self.found.size, |bundle| bundle.index.len())
+    }
+
+    /// Writes the archive to the new file `to`, without the data of cached files.
+    pub(crate) async fn fetch(&self, to: &Path, progress: ProgressFn<'_>) -> Result<()> {
+        let (parts, read) = self.split();
+        self.store.fetch_parts(&parts, self.total(), to, progress).await?;
+        let failed = |error| Error::io("can't write", to, &error);
+        let file = OpenOptions::new().write(true).open(to).map_err(failed)?;
+        read.iter().try_for_each(|it| file.write_all_at(it.bytes, it.at)).map_err(failed)
+    }
+
+    /// Splits what is missing into parts of objects, and what was read with the index.
+    fn split(&self) -> (Vec<ObjectPart<'_>>, Vec<ReadAlready<'_>>) {
+        let (mut parts, mut read) = (Vec::new(), Vec::new());
+        let own =
+            |range: Range<u64>, at| ObjectPart { key: self.key, found: self.found, range, at };
+        let Some(bundle) = &self.bundle else {
+            return (self.missing.iter().map(|it| own(it.clone(), it.start)).collect(), read);
+        };
+        let pieces = self.missing.iter().flat_map(|range| bundle.index.map().pieces(range.clone()));
+        for piece in pieces {
+            match piece.place {
+                PiecePlace::Object(start) => {
+                    let end = start + piece.len;
+                    let tail = bundle.tail_start().clamp(start, end);
+                    if start < tail {
+                        parts.push(own(start..tail, piece.at));
+                    }
+                    let at = piece.at + (tail - start);
+                    read.extend(bundle.in_tail(tail..end).map(|bytes| ReadAlready { at, bytes }));
+                }
+                PiecePlace::Shared(sha256, start) => {
+                    parts.extend(self.segments.get(&sha256).map(|(key, found)| ObjectPart {
+                        key,
+                        found,
+                        range: start..start + piece.len,
+                        at: piece.at,
+                    }));
+                }
+            }
         }
-    };
-    let Some(manifest) = manifest(&index, &tail, from, expected) else { return Ok(None) };
-    let (size, read, cache) = (found.size, tail.len() as u64, cache.clone());
-    blocking(move || {
-        let cached = cached(&manifest, &cache);
-        let missing = missing(&index, &manifest, &cached, size);
-        Ok((!cached.is_empty()).then_some(FetchPlan { cached, missing, index: read }))
-    })
-    .await
+        (parts, read)
+    }
 }
 
-/// Returns the manifest, if it is in the tail and the expected one. The reader of the fetched
-/// bundle checks it again, and reports what is wrong.
-fn manifest(
-    index: &BundleIndex,
-    tail: &[u8],
-    from: u64,
-    expected: Option<Sha256>,
-) -> Option<BundleManifest> {
-    let entry = index.entry(MANIFEST)?;
-    let at = usize::try_from(entry.start.checked_sub(from)?).ok()?;
-    let bytes = tail.get(at..at.checked_add(usize::try_from(entry.len).ok()?)?)?;
-    let bytes = index.decode(entry, bytes).ok()?;
+/// Returns the manifest, if it was read with the index and is the expected one. The reader of the
+/// fetched bundle checks it again, and reports what is wrong.
+fn manifest(bundle: &StoredBundle, expected: Option<Sha256>) -> Option<BundleManifest> {
+    let entry = bundle.index.entry(MANIFEST)?;
+    let bytes = bundle.index.decode(entry, bundle.entry_in_tail(entry)?).ok()?;
     if expected.is_some_and(|expected| expected != Sha256::of(&bytes)) {
         return None;
     }
     let manifest = BundleManifest::parse(&bytes).ok()?;
-    check_entries(index, &manifest).ok().map(|()| manifest)
+    check_entries(&bundle.index, &manifest).ok().map(|()| manifest)
 }
 
 fn cached(manifest: &BundleManifest, cache: &FileCache) -> CachedFiles {
@@ -89,16 +195,15 @@ fn cached(manifest: &BundleManifest, cache: &FileCache) -> CachedFiles {
     kept.filter_map(|(_, file)| Some((file.sha256, cache.find(file.sha256, file.size)?))).collect()
 }
 
-/// Returns the ranges without the data of cached files. Their local headers are fetched, because
-/// the reader checks them.
+/// Returns the ranges of the archive without the data of cached files. Their local headers are
+/// fetched, because the reader checks them.
 fn missing(
-    index: &BundleIndex,
+    bundle: &StoredBundle,
     manifest: &BundleManifest,
     cached: &CachedFiles,
-    size: u64,
 ) -> Vec<Range<u64>> {
     let (mut ranges, mut at) = (Vec::new(), 0);
-    for entry in index.files() {
+    for entry in bundle.index.files() {
         let promised = manifest.files.get(&entry.name);
         let is_cached =
             promised.is_some_and(|it| it.is_kept(&entry.name) && cached.contains_key(&it.sha256));
@@ -108,7 +213,7 @@ fn missing(
             at = end;
         }
     }
-    ranges.push(at..size);
+    ranges.push(at..bundle.index.len());
     ranges.retain(|range| range.start < range.end);
     ranges
 }
@@ -181,8 +286,8 @@ mod tests {
             let path = folder.path().join("store").join(KEY);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             let header = BundleHeader { source_digest: sha256, terraform };
-            let known = bundle::KnownSegments::new();
-            bundle::write(files, header, &known, &path, &Progress::none()).unwrap();
+            let plan = bundle::SegmentPlan::default();
+            bundle::write(files, header, &plan, &path, &Progress::none()).unwrap();
             let store = ReleaseStore::Directory(DirectoryStore::new(folder.path().join("store")));
             let log = Log::new(Redactor::default(), 0, true, false);
             let cache = FileCache::at(folder.path().join("files"), log);
@@ -193,26 +298,32 @@ mod tests {
             self.folder.path().join(name)
         }
 
-        async fn plan(&self, expected: Option<Sha256>) -> Option<FetchPlan> {
-            let found = self.store.head(KEY).await.unwrap().unwrap();
-            plan(&self.store, KEY, &found, expected, &self.cache).await.unwrap()
+        async fn found(&self) -> ObjectInfo {
+            self.store.head(KEY).await.unwrap().unwrap()
+        }
+
+        /// How many files need not be fetched.
+        async fn cached(&self, expected: Option<Sha256>) -> usize {
+            let found = self.found().await;
+            let plan = FetchPlan::new(&self.store, KEY, &found, expected, Some(&self.cache));
+            plan.await.unwrap().cached.len()
         }
 
         /// Fetches and unpacks into a new folder; returns the bytes that were fetched too.
         async fn warm(&self, name: &str) -> (Result<Unpacked>, u64) {
-            let plan = self.plan(None).await.unwrap();
-            let found = self.store.head(KEY).await.unwrap().unwrap();
+            let found = self.found().await;
+            let plan = FetchPlan::new(&self.store, KEY, &found, None, Some(&self.cache));
+            let plan = plan.await.unwrap();
             let archive = self.path(&format!("{name}.zip"));
             let received = AtomicU64::new(0);
             let count = |bytes| {
                 received.fetch_add(bytes, Ordering::Relaxed);
             };
-            let fetching = self.store.fetch_ranges(KEY, &found, &plan.missing, &archive, &count);
-            fetching.await.unwrap();
+            plan.fetch(&archive, &count).await.unwrap();
             assert_eq!(received.load(Ordering::Relaxed), plan.size());
             let into = self.path(name);
             fs::create_dir(&into).unwrap();
-            (unpack(&archive, &into, &plan.cached), plan.size())
+            (unpack(&archive, &into, &plan.cached), plan.received())
         }
 
         fn cold(&self) -> Unpacked {
@@ -233,7 +344,7 @@ mod tests {
     #[tokio::test]
     async fn only_what_is_not_cached_is_fetched() {
         let published = Published::new();
-        assert!(published.plan(None).await.is_none(), "the cache is empty");
+        assert_eq!(published.cached(None).await, 0, "the cache is empty");
         let cold = published.cold();
         let before = tree(&cold.root);
         let manifest = cold.manifest.unwrap();
@@ -243,10 +354,10 @@ mod tests {
         assert!(tree(&warm.root) == before);
         assert_eq!((warm.digest, warm.manifest.as_ref()), (cold.digest, Some(&manifest)));
         let size = fs::metadata(published.path("store").join(KEY)).unwrap().len();
-        assert!(size > (11 << 20) && received < (5 << 20) + 10_000, "{received} of {size}");
+        assert!(size > (11 << 20) && received < (5 << 20) + 100_000, "{received} of {size}");
         // With another digest than the promised one, the whole bundle is fetched and rejected.
-        assert!(published.plan(Some(Sha256::of(b"other"))).await.is_none());
-        assert!(published.plan(cold.digest).await.is_some());
+        assert_eq!(published.cached(Some(Sha256::of(b"other"))).await, 0);
+        assert_eq!(published.cached(cold.digest).await, 1);
     }
 
     /// Everything but the data of a cached file is checked as ever.

@@ -7,6 +7,8 @@ use super::{
     bundle::Bundle,
     published,
     published::Published,
+    shared_segments,
+    shared_segments::Sharing,
     source::Sources,
     upload::{upload, upload_composed},
 };
@@ -19,7 +21,7 @@ use crate::{
     config::{identity::Release, scheme::AccountScheme},
     services::{
         ci::host::Host,
-        store::{Put, ReleaseStore, composed::ComposedPut},
+        store::{Metadata, Put, ReleaseStore, composed::ComposedPut},
     },
 };
 
@@ -54,20 +56,17 @@ impl Publication<'_> {
         Err(published::conflict(&published, self.release, &ours, self.sources.digest))
     }
 
-    /// Publishes the bundle of `assembly`. If segments cannot be copied, all bytes are uploaded.
+    /// Publishes the bundle of `assembly`. If segments can neither be shared nor copied, all bytes
+    /// are uploaded.
     pub(crate) async fn publish(&self, bundle: &Bundle, assembly: &Assembly<'_>) -> Result<()> {
         let (host, store, log) = (self.host, self.store, &self.host.log);
         log.step("Publish");
         let key = self.release.key();
         let metadata =
             published::metadata(bundle.digest, bundle.manifest.source_digest, host.run.as_deref());
-        let put = match upload_composed(host, store, &key, bundle.content(), &metadata).await? {
-            ComposedPut::Put(put) => {
-                self.note_copies(bundle, put);
-                put
-            }
-            ComposedPut::NotCopied(why) => {
-                log.note(&format!("{why}; the whole bundle is uploaded"));
+        let put = match self.put(bundle, &metadata).await? {
+            Some(put) => put,
+            None => {
                 let whole = assembly.write_whole().await?;
                 upload(host, store, &key, &whole.path, whole.size(), &metadata).await?
             }
@@ -91,16 +90,57 @@ impl Publication<'_> {
         }
     }
 
-    fn note_copies(&self, bundle: &Bundle, put: Put) {
+    /// The shared segments come first, so that no release is ever without them. None: the whole
+    /// bundle must be uploaded.
+    async fn put(&self, bundle: &Bundle, metadata: &Metadata) -> Result<Option<Put>> {
+        let (host, store) = (self.host, self.store);
+        let uploaded =
+            match shared_segments::share(host, store, self.release, &bundle.shared).await? {
+                Sharing::Done { uploaded } => uploaded,
+                Sharing::Impossible(why) => {
+                    host.log.warning(&format!("{why}; the whole bundle is uploaded"));
+                    return Ok(None);
+                }
+            };
+        let content = bundle.content();
+        match upload_composed(host, store, &self.release.key(), content, metadata).await? {
+            ComposedPut::Put(put) => {
+                if put == Put::Created {
+                    self.note_shared(bundle, uploaded);
+                    self.note_copies(bundle);
+                }
+                Ok(Some(put))
+            }
+            ComposedPut::NotCopied(why) => {
+                host.log.note(&format!("{why}; the whole bundle is uploaded"));
+                Ok(None)
+            }
+        }
+    }
+
+    fn note_shared(&self, bundle: &Bundle, uploaded: u64) {
+        let total: u64 = bundle.shared.iter().map(|it| it.len).sum();
+        let sum = match bundle.shared.len() {
+            0 => return,
+            1 => format!("1 shared segment, {}", bytes_text(total)),
+            count => format!("{count} shared segments, {}", bytes_text(total)),
+        };
+        let new = match uploaded {
+            0 => "already in the release store".to_owned(),
+            uploaded => format!("{} uploaded", bytes_text(uploaded)),
+        };
+        self.host.log.note(&format!("{sum}: {new}"));
+    }
+
+    fn note_copies(&self, bundle: &Bundle) {
         let copied = bundle.content().copied();
-        if copied == 0 || put == Put::Exists {
+        if copied == 0 {
             return;
         }
         let (copied, own) = (bytes_text(copied), bytes_text(bundle.size() - copied));
         let keys: BTreeSet<&str> =
             bundle.copies.iter().map(|range| range.from.key.as_str()).collect();
-        let names: Vec<&str> =
-            keys.iter().map(|key| key.rsplit('/').next().unwrap_or(key)).collect();
+        let names: Vec<&str> = keys.iter().map(|key| shared_segments::short_name(key)).collect();
         let names = names.join(", ");
         self.host.log.note(&format!("{copied} copied from {names}, {own} uploaded"));
     }

@@ -6,9 +6,10 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{
-    bundle::{BundleIndex, BundleManifest, IndexLookup, check_entries},
+    bundle::{BundleIndex, BundleManifest, MANIFEST, check_entries},
     facts::{self, ReleaseFacts},
     listing::Listed,
+    stored_bundle::StoredBundle,
 };
 use crate::{
     base::{
@@ -68,13 +69,10 @@ pub(crate) fn promised_digest(found: &ObjectInfo) -> Result<Option<Sha256>> {
 /// A published bundle whose index has been read and compared with its manifest.
 pub(crate) struct Published<'a> {
     store: &'a ReleaseStore,
-    key: String,
-    pub(crate) found: ObjectInfo,
-    pub(crate) index: BundleIndex,
+    bundle: StoredBundle,
     /// The bundle digest and the manifest. None for a bundle of the reference program, whose names
     /// and sizes nothing confirms.
     pub(crate) manifest: Option<(Sha256, BundleManifest)>,
-    tail: Vec<u8>,
 }
 
 /// A provider of a release, for one platform.
@@ -121,45 +119,31 @@ impl<'a> Published<'a> {
     }
 
     async fn read_index(store: &'a ReleaseStore, key: String, found: ObjectInfo) -> Result<Self> {
-        let mut from = found.size.saturating_sub(TAIL);
-        let (index, tail) = loop {
-            let tail = store.get_range(&key, from, found.size - from).await?;
-            let located = BundleIndex::locate(&tail, found.size);
-            match located.map_err(|error| error.hint(format!("it is {}", store.describe(&key))))? {
-                IndexLookup::Found(index) => break (index, tail),
-                IndexLookup::NeedMore { from_offset } if from_offset < from => from = from_offset,
-                IndexLookup::NeedMore { .. } => {
-                    return Err(Error::integrity(format!(
-                        "cannot read the index of {}",
-                        store.describe(&key)
-                    )));
-                }
-            }
-        };
-        let mut published = Self { store, key, found, index, manifest: None, tail };
+        let bundle = StoredBundle::open(store, &key, &found, TAIL).await?;
+        let mut published = Self { store, bundle, manifest: None };
         published.manifest = published.checked_manifest().await?;
         Ok(published)
     }
 
     async fn checked_manifest(&self) -> Result<Option<(Sha256, BundleManifest)>> {
-        if !self.index.is_native() {
+        if !self.index().is_native() {
             return Ok(None);
         }
-        let Some(bytes) = self.read("manifest.json").await? else { return Ok(None) };
+        let Some(bytes) = self.bundle.read(self.store, MANIFEST).await? else { return Ok(None) };
         let digest = Sha256::of(&bytes);
-        if let Some(promised) = promised_digest(&self.found)?.filter(|it| *it != digest) {
+        if let Some(promised) = promised_digest(self.found())?.filter(|it| *it != digest) {
             return Err(self
                 .damaged()
                 .why(format!("its bundle digest is {digest}, but its metadata has {promised}")));
         }
         let manifest = BundleManifest::parse(&bytes)?;
-        check_entries(&self.index, &manifest).map_err(|why| self.damaged().why(why))?;
+        check_entries(self.index(), &manifest).map_err(|why| self.damaged().why(why))?;
         Ok(Some((digest, manifest)))
     }
 
     /// Returns `release.json`. Fails with `Exit::Integrity` if the manifest has another digest.
     pub(crate) async fn facts(&self) -> Result<ReleaseFacts> {
-        let bytes = self.read(facts::FILE).await?;
+        let bytes = self.bundle.read(self.store, facts::FILE).await?;
         let bytes = bytes.ok_or_else(|| self.damaged().why("it has no release.json"))?;
         let recorded = self.manifest.as_ref().and_then(|(_, it)| it.files.get(facts::FILE));
         match recorded.is_some_and(|recorded| recorded.sha256 != Sha256::of(&bytes)) {
@@ -168,15 +152,26 @@ impl<'a> Published<'a> {
         }
     }
 
+    pub(crate) fn found(&self) -> &ObjectInfo {
+        &self.bundle.found
+    }
+
+    pub(crate) fn index(&self) -> &BundleIndex {
+        &self.bundle.index
+    }
+
     fn damaged(&self) -> Error {
-        Error::integrity(format!("integrity check of {} failed", self.store.describe(&self.key)))
+        Error::integrity(format!(
+            "integrity check of {} failed",
+            self.store.describe(&self.bundle.key)
+        ))
     }
 
     /// Returns lines such as `registry.terraform.io/hashicorp/aws 5.100.0 linux_amd64`, taken from
     /// the paths in `providers/`.
     pub(crate) fn providers(&self) -> Vec<ProviderPackage> {
         let mut found: Vec<ProviderPackage> = Vec::new();
-        for file in self.index.files() {
+        for file in self.index().files() {
             if let ["providers", host, namespace, kind, version, platform, _, ..] =
                 file.name.split('/').collect::<Vec<_>>()[..]
             {
@@ -190,24 +185,6 @@ impl<'a> Published<'a> {
         found.sort();
         found.dedup();
         found
-    }
-
-    /// Returns the content of a small file, of which only the CRC was checked. None if the bundle
-    /// does not have it.
-    async fn read(&self, name: &str) -> Result<Option<Vec<u8>>> {
-        let Some(entry) = self.index.entry(name) else { return Ok(None) };
-        let tail_start = self.found.size - self.tail.len() as u64;
-        let in_tail = entry.start.checked_sub(tail_start).and_then(|at| {
-            let at = usize::try_from(at).ok()?;
-            self.tail.get(at..at + usize::try_from(entry.len).ok()?)
-        });
-        match in_tail {
-            Some(bytes) => self.index.decode(entry, bytes).map(Some),
-            None => {
-                let bytes = self.store.get_range(&self.key, entry.start, entry.len).await?;
-                self.index.decode(entry, &bytes).map(Some)
-            }
-        }
     }
 }
 
@@ -269,11 +246,11 @@ pub(crate) fn conflict(
     our_sources: Sha256,
 ) -> Error {
     let when = published
-        .found
+        .found()
         .modified
         .map(|time| format!(" at {}", time.strftime("%Y-%m-%d %H:%M:%SZ")))
         .unwrap_or_default();
-    let who = |key| published.found.metadata.0.get(key).map(|text| printable::line(text));
+    let who = |key| published.found().metadata.0.get(key).map(|text| printable::line(text));
     let by = who(ACTOR).map(|actor| format!(" by {actor}")).unwrap_or_default();
     let run = who(RUN).map(|url| format!(" ({url})")).unwrap_or_default();
     let error = Error::refused(format!(
@@ -317,7 +294,7 @@ mod tests {
     use crate::{
         config::identity::{Identity, Layout},
         release::bundle::{
-            self, BundleHeader, EntrySource, KnownSegments, StagedFile, TerraformIdentity,
+            self, BundleHeader, EntrySource, SegmentPlan, StagedFile, TerraformIdentity,
         },
         services::store::DirectoryStore,
     };
@@ -340,7 +317,7 @@ mod tests {
         let header = BundleHeader { source_digest: sha256, terraform };
         let path = folder.path().join("bundle.zip");
         let none = crate::base::log::Progress::none();
-        bundle::write(files, header, &KnownSegments::new(), &path, &none).unwrap();
+        bundle::write(files, header, &SegmentPlan::default(), &path, &none).unwrap();
         std::fs::read(path).unwrap()
     }
 
@@ -358,7 +335,7 @@ mod tests {
         std::fs::write(path, bytes).unwrap();
         let store = ReleaseStore::Directory(DirectoryStore::new(folder.path().to_owned()));
         let published = Published::open(&store, &release).await?.unwrap();
-        let names = published.index.files().iter().map(|file| file.name.clone()).collect();
+        let names = published.index().files().iter().map(|file| file.name.clone()).collect();
         Ok((published.facts().await?, names))
     }
 

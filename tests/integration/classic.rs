@@ -121,7 +121,7 @@ fn a_life_in_the_classic_layout() {
     let output = project.cdflow(["deploy", "ci", "1", "--new-environment"]).run();
     output.success().stderr_has("Deployed shop 1 to ci: 1 added");
     let output = project.cdflow(["prune", "--keep", "0", "--older-than", "0s"]).run();
-    output.success().stderr_has("Nothing to delete: 1 release(s)");
+    output.success().stderr_has("No release to delete: 1 release(s)");
     let output = project.cdflow(["doctor", "ci"]).run();
     output.stdout_has(&format!("s3://{bucket}/ in account {account}, {REGION}"));
     output.stdout_has(&format!("the table terraform_locks in account {account}, {REGION}"));

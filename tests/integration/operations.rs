@@ -300,7 +300,7 @@ fn old_releases_that_nobody_deployed_are_deleted() {
         .cdflow(["prune"])
         .run()
         .success()
-        .stderr_has("Nothing to delete: 0 release(s)")
+        .stderr_has("No release to delete: 0 release(s)")
         .stdout_is("");
     for (version, days) in [("1", 400), ("2", 300), ("3", 200), ("4", 100), ("5", 50), ("6", 0)] {
         project.release(version);
@@ -314,7 +314,8 @@ fn old_releases_that_nobody_deployed_are_deleted() {
     project.refuses(
         ["prune"],
         0,
-        &["Nothing to delete: 6 release(s), all of them deployed, too new or among the newest 50"],
+        &["No release to delete: 6 release(s), all of them deployed, too new or among the newest \
+           50"],
     );
     let prune = ["prune", "--keep", "2", "--older-than", "90d"];
     let listed = project.refuses(
@@ -354,7 +355,7 @@ fn old_releases_that_nobody_deployed_are_deleted() {
     let left: Vec<String> = before.into_iter().filter(|name| !gone.contains(name)).collect();
     assert_eq!(project.stored(), left);
     project.left_no_trace(&output);
-    project.refuses(prune, 0, &["Nothing to delete: 3 release(s)"]);
+    project.refuses(prune, 0, &["No release to delete: 3 release(s)"]);
     project.deploy("live", "2");
 
     // Who can't read the ledger deletes nothing.
@@ -400,7 +401,7 @@ fn releases_are_deleted_from_s3() {
         .cdflow(["prune", "--keep", "0"])
         .run()
         .success()
-        .stderr_has("Nothing to delete: 3 release(s)");
+        .stderr_has("No release to delete: 3 release(s)");
     project
         .cdflow(["prune", "--keep", "0", "--older-than", "0s"])
         .run()

@@ -23,14 +23,14 @@ fn with_big_file(project: &Project) {
 
 /// A release after a small change.
 #[track_caller]
-fn next(project: &Project, version: &str) -> Output {
+pub(crate) fn next(project: &Project, version: &str) -> Output {
     project.append("infra/main.tf", &format!("# {version}\n"));
     project.commit("Something small");
     project.release(version)
 }
 
 /// The bytes that writes to this object sent.
-fn sent(aws: &Aws, key: &str) -> u64 {
+pub(crate) fn sent(aws: &Aws, key: &str) -> u64 {
     let calls = aws.calls(&format!("/{}/{key}?", aws.release_bucket()));
     calls.iter().map(|call| call["sent"].as_u64().unwrap()).sum()
 }

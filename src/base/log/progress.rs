@@ -103,15 +103,19 @@ impl Progress {
         CountedReader { from, progress: self }
     }
 
-    /// Returns the SHA-256 of a file. Fails after a signal.
-    pub(crate) fn hash(&self, path: &Path) -> Result<Sha256> {
-        self.hash_file(path)
+    /// Returns the SHA-256 of a file, which is read through `buffer`. Fails after a signal.
+    pub(crate) fn hash(&self, path: &Path, buffer: &mut [u8]) -> Result<Sha256> {
+        self.hash_with(buffer, path)
             .map_err(|error| self.or_cancelled(Error::io("cannot read", path, &error)))
     }
 
-    /// As [`Self::hash`], with the error of the system.
+    /// As [`Self::hash`], with a buffer of its own and the error of the system.
     pub(crate) fn hash_file(&self, path: &Path) -> io::Result<Sha256> {
-        digest::copy(&mut self.reader(small_file::open(path)?), &mut io::sink())
+        self.hash_with(&mut digest::buffer(), path)
+    }
+
+    fn hash_with(&self, buffer: &mut [u8], path: &Path) -> io::Result<Sha256> {
+        digest::copy_with(buffer, &mut self.reader(small_file::open(path)?), &mut io::sink())
     }
 
     /// Whether a signal has ended the phase: then an error of a reader is not one of the file.
@@ -281,13 +285,14 @@ mod tests {
         let packing = progress(0).until(&interrupt);
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(&file, "abc").unwrap();
-        assert_eq!(packing.hash(file.path()).unwrap(), Sha256::of(b"abc"));
+        let hash = |path: &Path| packing.hash(path, &mut digest::buffer());
+        assert_eq!(hash(file.path()).unwrap(), Sha256::of(b"abc"));
         assert_eq!(packing.counted.done(), 3);
         packing.step(2).unwrap();
-        assert!(packing.hash(Path::new("/nowhere")).unwrap_err().to_string().contains("/nowhere"));
+        assert!(hash(Path::new("/nowhere")).unwrap_err().to_string().contains("/nowhere"));
         assert_eq!(packing.or_cancelled(Error::input("x")).exit(), Exit::Input);
         signal.send(Some(Exit::Interrupted)).unwrap();
-        let error = packing.clone().hash(file.path()).unwrap_err();
+        let error = hash(file.path()).unwrap_err();
         assert_eq!(error.exit(), Exit::Interrupted);
         assert_eq!(error.to_string(), "cancelled while packing; nothing was changed");
         assert!(packing.is_stopped());

@@ -89,7 +89,7 @@ fn order<'c>(
     // A comment applies what the pull request showed, and nothing else.
     let is_commanded = context.host.commanded().is_some();
     if reviewed != Reviewed::Unset || order.limits.requires_review || is_commanded {
-        order.review = Some(order.limits.review);
+        order.review = Some(order.limits.review.clone());
     }
     order.is_exact = reviewed == Reviewed::Exact;
     if inputs.refresh_only {

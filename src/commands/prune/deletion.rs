@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use super::{
     images::ReleaseImages,
+    segments::Freed,
     stored::{Location, Stored},
 };
 use crate::{
@@ -42,6 +43,7 @@ pub(super) struct Deleted {
     pub(super) plans: usize,
     /// How many marks of deletions that were killed.
     pub(super) marks: usize,
+    pub(super) segments: Freed,
 }
 
 impl Deletion<'_> {

@@ -66,6 +66,7 @@ impl Listed<'_> {
             count: self.count,
             releases: releases.collect(),
             recorded_plans: deleted.plans,
+            shared_segments: deleted.segments.count,
         }
     }
 }
@@ -86,6 +87,8 @@ pub(in crate::commands) struct PruneDocument<'a> {
     releases: Vec<ReleaseDocument<'a>>,
     /// How many old records of plans were deleted, or would be with `--dry-run`.
     recorded_plans: usize,
+    /// How many unused shared segments were deleted, or would be with `--dry-run`.
+    shared_segments: usize,
 }
 
 /// A release.

@@ -1,5 +1,5 @@
 //! prune: deletes releases that were never deployed, are old, and are not among the newest, old
-//! records of plans, and marks of deletions that were killed.
+//! records of plans, marks of deletions that were killed, and unused shared segments.
 
 use std::{
     cmp::Reverse,
@@ -12,11 +12,12 @@ use self::{
     deletion::{Deleted, Deletion},
     images::ReleaseImages,
     listed::Listed,
+    segments::{Freed, Unneeded},
     stored::{Location, Object, Stored},
 };
 use crate::{
     base::{
-        error::{Error, Result},
+        error::{Error, Exit, Result},
         units::bytes_text,
     },
     cli::args::PruneInputs,
@@ -35,6 +36,7 @@ mod images;
 pub(super) mod listed;
 mod marks;
 mod plans;
+mod segments;
 mod stored;
 
 pub(crate) async fn run(context: &Context, inputs: PruneInputs) -> Result<()> {
@@ -69,7 +71,14 @@ pub(crate) async fn run(context: &Context, inputs: PruneInputs) -> Result<()> {
         true => {
             deleted.plans = plans::count(&old_plans);
             deleted.marks = old_marks.len();
-            Ok(())
+            let versions = unused.into_iter().map(|(version, _)| version).collect();
+            match Unneeded::find(context, &versions).await {
+                Ok(unneeded) => {
+                    deleted.segments = unneeded.freed();
+                    Ok(())
+                }
+                Err(error) => warn_if_denied(context, error),
+            }
         }
         false => {
             let deletion = Deletion { context, stores: &stores, images, destroyed: None };
@@ -96,9 +105,15 @@ pub(crate) async fn run(context: &Context, inputs: PruneInputs) -> Result<()> {
             deleted.marks
         ));
     }
+    if deleted.segments.count > 0 {
+        let Freed { count, bytes } = deleted.segments;
+        let deleted_or = if dry_run { "would delete" } else { "deleted" };
+        let size = bytes_text(bytes);
+        log.note(&format!("{deleted_or} {count} unused shared segment(s), {size}"));
+    }
     log.done(&if listed.releases.is_empty() {
         format!(
-            "Nothing to delete: {count} release(s), all of them deployed, too new or among the \
+            "No release to delete: {count} release(s), all of them deployed, too new or among the \
              newest {keep}"
         )
     } else if dry_run {
@@ -124,6 +139,19 @@ async fn clean(
 ) -> Result<()> {
     deleted.plans = plans::delete(context, plans).await?;
     deleted.marks = marks::remove(context, marks).await?;
+    let deleting = match Unneeded::find(context, &BTreeSet::new()).await {
+        Ok(unneeded) => unneeded.delete(context, &mut deleted.segments).await,
+        Err(error) => Err(error),
+    };
+    deleting.or_else(|error| warn_if_denied(context, error))
+}
+
+/// A missing permission for shared segments is only a warning, because unused ones do no harm.
+fn warn_if_denied(context: &Context, error: Error) -> Result<()> {
+    if !matches!(error.exit(), Exit::Credentials | Exit::Input) {
+        return Err(error);
+    }
+    context.host.log.warning(&format!("cannot delete unused shared segments: {error}"));
     Ok(())
 }
 

@@ -29,6 +29,7 @@ use crate::{
         policy_check,
         publish::Publication,
         published::Published,
+        shared_segments::SegmentStorage,
         source::Staged,
         validate::validate,
         value_check::ValueCheck,
@@ -227,7 +228,8 @@ pub(crate) async fn make(
         scheme,
         to: private.path(),
     };
-    let bundle = assembly.write(&context.store, release).await?;
+    let storage = SegmentStorage::of(context.manifest.release.providers, &release.version);
+    let bundle = assembly.write(&context.store, release, storage).await?;
 
     host.interrupt.check("publishing the release")?;
     if let Some(zip) = &zip {

@@ -23,7 +23,7 @@ use crate::{
         bundle::Unpacked,
         facts::ReleaseFacts,
         file_cache::{CachedFiles, FileCache},
-        partial_fetch::{self, FetchPlan},
+        partial_fetch::FetchPlan,
         published,
     },
     services::store::ObjectInfo,
@@ -52,35 +52,38 @@ pub(crate) async fn fetch(
     let cache = FileCache::open(context.cache_dir.as_ref(), &context.host)?;
     let expected = published::promised_digest(&found)?;
     let archive = private.path().join("bundle.zip");
-    let downloading = download(context, &key, &found, expected, cache.as_ref(), &archive);
     let plan = tokio::select! {
-        plan = downloading => plan?,
+        plan = download(context, &key, &found, expected, cache.as_ref(), &archive) => Some(plan?),
         () = context.host.interrupt.arrived() => None,
     };
     context.host.interrupt.check("unpacking the release")?;
-    let cached = plan.as_ref().map(|plan| plan.cached.len()).unwrap_or_default();
-    let received = plan.as_ref().map_or(found.size, |plan| plan.index + plan.size());
+    let Some(plan) = plan else { return Err(Error::internal("nothing was downloaded")) };
+    let (received, total) = (plan.received(), plan.total());
+    let segments: Vec<String> = plan.segments().map(|key| store.describe(key)).collect();
+    let cached = plan.cached;
+    let count = cached.len();
     let unpacking = Unpacking {
         archive,
         into: private.folder("bundle")?,
         expected,
-        plan,
+        cached,
         cache: cache.clone(),
         progress: context.host.progress("unpacking the bundle", None),
     };
     let unpacked = blocking(move || unpacking.run()).await;
-    let (bundle, files) = unpacked
-        .map_err(|error| error.hint(format!("it was fetched from {}", store.describe(&key))))?;
+    let (bundle, files) = unpacked.map_err(|error| {
+        with_advice(error, &segments).hint(format!("it was fetched from {}", store.describe(&key)))
+    })?;
     check_recorded(subject, &bundle)?;
     match (&bundle.digest, &bundle.manifest) {
         (Some(digest), Some(manifest)) => {
-            let size = match cached {
-                0 => bytes_text(found.size),
-                _ => format!("{} of {}", bytes_text(received), bytes_text(found.size)),
+            let size = match count {
+                0 => bytes_text(total),
+                _ => format!("{} of {}", bytes_text(received), bytes_text(total)),
             };
-            let from_cache = match cached {
+            let from_cache = match count {
                 0 => String::new(),
-                cached => format!(" ({cached} from the cache)"),
+                count => format!(" ({count} from the cache)"),
             };
             let digest = context.host.screen().digest(digest);
             log.note(&format!(
@@ -96,34 +99,52 @@ pub(crate) async fn fetch(
     Ok(Fetched { bundle, cached: files, cache })
 }
 
-/// Downloads what the cache does not have. None if that is everything.
-async fn download(
-    context: &Context,
-    key: &str,
-    found: &ObjectInfo,
+/// Says what to do with a damaged bundle. `segments` are its shared segments.
+fn with_advice(error: Error, segments: &[String]) -> Error {
+    if error.exit() != Exit::Integrity {
+        return error;
+    }
+    let kept = "Nothing of the bundle was used, and cdflow never repairs one";
+    match segments {
+        [] => {
+            error.hint(format!("try again; if the error persists, publish a new version. {kept}"))
+        }
+        segments => error.hint(format!("try again. {kept}")).hint(format!(
+            "if a file of `providers/` is rejected again, move its shared segment away, and \
+             release the same source as a new version: that uploads the segment for all versions \
+             that use it. The segments are {}",
+            segments.join(", ")
+        )),
+    }
+}
+
+/// Downloads what the cache does not have.
+async fn download<'a>(
+    context: &'a Context,
+    key: &'a str,
+    found: &'a ObjectInfo,
     expected: Option<Sha256>,
     cache: Option<&FileCache>,
     to: &Path,
-) -> Result<Option<FetchPlan>> {
+) -> Result<FetchPlan<'a>> {
     let (log, store) = (&context.host.log, &context.store);
-    let plan = match cache {
-        Some(cache) => partial_fetch::plan(store, key, found, expected, cache).await?,
-        None => None,
+    let downloading = async {
+        let plan = FetchPlan::new(store, key, found, expected, cache).await?;
+        let progress = log.progress("downloading", plan.size());
+        plan.fetch(to, &|bytes| progress.advance(bytes)).await?;
+        Ok::<_, Error>(plan)
     };
-    let progress = log.progress("downloading", plan.as_ref().map_or(found.size, FetchPlan::size));
-    let advance = |bytes| progress.advance(bytes);
-    match &plan {
-        Some(plan) => store.fetch_ranges(key, found, &plan.missing, to, &advance).await?,
-        None => {
-            store.fetch(key, to, &advance).await?.ok_or_else(|| {
-                Error::new(
-                    Exit::Unavailable,
-                    format!("{} was deleted during the download", store.describe(key)),
-                )
-            })?;
+    match downloading.await {
+        // What a deletion causes.
+        Err(error)
+            if matches!(error.exit(), Exit::Integrity | Exit::Input)
+                && matches!(store.head(key).await, Ok(None)) =>
+        {
+            let what = format!("{} was deleted during the download", store.describe(key));
+            Err(Error::new(Exit::Unavailable, what).why(error.story()))
         }
+        downloaded => downloaded,
     }
-    Ok(plan)
 }
 
 /// What a thread needs to unpack a bundle.
@@ -131,7 +152,7 @@ struct Unpacking {
     archive: PathBuf,
     into: PathBuf,
     expected: Option<Sha256>,
-    plan: Option<FetchPlan>,
+    cached: CachedFiles,
     cache: Option<FileCache>,
     progress: Progress,
 }
@@ -139,8 +160,7 @@ struct Unpacking {
 impl Unpacking {
     /// Returns the bundle, and the files that were in the cache. Keeps the others there.
     fn run(self) -> Result<(Unpacked, CachedFiles)> {
-        let Self { archive, into, expected, plan, cache, progress } = self;
-        let cached = plan.map(|plan| plan.cached).unwrap_or_default();
+        let Self { archive, into, expected, cached, cache, progress } = self;
         let unpack = || bundle::unpack(&archive, &into, expected, &cached, &progress);
         let unpacked = unpack().or_else(|error| match &cache {
             // The disk is too small, or full: the cache must not be the reason.

@@ -6,6 +6,7 @@ pub(crate) mod image_reference;
 pub(crate) mod lambda;
 pub(crate) mod lambda_files;
 pub(crate) mod lambda_upload;
+mod lambda_zip;
 
 /// Files and folders of these names are in no image and no zip: they differ between checkouts of
 /// the same commit, and `.git` can contain a token.

@@ -5,11 +5,14 @@ use super::{
     layout::{MAX_DIRECTORY, MAX_ENTRIES, MAX_FILE, check_name, is_bomb, reject, reject_archive},
     record::{
         BLOCK, CENTRAL, CommonFields, END, END_LEN, END64, END64_LEN, END64_LOCATOR,
-        END64_LOCATOR_LEN, EXTRA_BLOCKS, EXTRA_CHECKSUM, EntryMethod, FLAG_DESCRIPTOR, FLAG_UTF8,
-        FieldReader, LOCAL_LEN, find_extra,
+        END64_LOCATOR_LEN, EXTRA_BLOCKS, EXTRA_CHECKSUM, EXTRA_SHARED, EntryMethod,
+        FLAG_DESCRIPTOR, FLAG_UTF8, FieldReader, LOCAL_LEN, find_extra,
     },
 };
-use crate::base::error::{Error, Result};
+use crate::base::{
+    digest::Sha256,
+    error::{Error, Result},
+};
 
 /// Length of all records at the end of an archive, in bytes.
 const ENDS: u64 = (END_LEN + END64_LOCATOR_LEN + END64_LEN) as u64;
@@ -22,35 +25,47 @@ pub(crate) struct CentralDirectory {
     entries: u64,
     pub(crate) offset: u64,
     pub(crate) len: u64,
+    /// The length of the archive. Its object is shorter if segments are shared.
+    pub(crate) total: u64,
 }
 
 impl CentralDirectory {
-    /// Returns `None` if it needs more of the tail.
-    pub(crate) fn find(tail: &[u8], total: u64) -> Result<Option<Self>> {
-        if (tail.len() as u64) < total.min(ENDS) {
+    /// Finds it in the tail of an object of `stored` bytes. Returns `None` if it needs more of the
+    /// tail.
+    pub(crate) fn find(tail: &[u8], stored: u64) -> Result<Option<Self>> {
+        if (tail.len() as u64) < stored.min(ENDS) {
             return Ok(None);
         }
         let end = tail.len().checked_sub(END_LEN).map(|at| &tail[at..]).filter(|end| is_end(end));
         let Some(end) = end else {
-            let whole = tail.len() as u64 >= total.min(LOOKBACK);
-            return if whole { Err(no_end(tail, total)) } else { Ok(None) };
+            let whole = tail.len() as u64 >= stored.min(LOOKBACK);
+            return if whole { Err(no_end(tail, stored)) } else { Ok(None) };
         };
-        let (directory, end_at) = Self::parse(tail, end, total).ok_or_else(|| {
-            reject_archive(
-                "its end records contradict each other, or it is one part of a split archive",
-            )
-        })?;
+        let (directory, end_at) = Self::parse(tail, end, stored)
+            .and_then(|(found, end_at)| match found.offset.checked_add(found.len)? {
+                // Then the object lacks segments, which are compared with its entries later.
+                wanted if wanted > end_at => {
+                    Self::parse(tail, end, stored.checked_add(wanted - end_at)?)
+                }
+                _ => Some((found, end_at)),
+            })
+            .ok_or_else(|| {
+                reject_archive(
+                    "its end records contradict each other, or it is one part of a split archive",
+                )
+            })?;
         directory.check(end_at)?;
         Ok(Some(directory))
     }
 
-    /// Returns the directory, and the offset where it must end.
+    /// Returns the directory of an archive of `total` bytes, and the offset where it must end.
     fn parse(tail: &[u8], end: &[u8], total: u64) -> Option<(Self, u64)> {
         let mut fields = FieldReader(&end[4..]);
         let disks = (fields.u16()?, fields.u16()?);
         let (here, entries) = (fields.u16()?, fields.u16()?);
         let (len, offset) = (fields.u32()?, fields.u32()?);
-        let narrow = Self { entries: entries.into(), offset: offset.into(), len: len.into() };
+        let narrow =
+            Self { entries: entries.into(), offset: offset.into(), len: len.into(), total };
         let end_at = total - END_LEN as u64;
         let locator = tail.len().checked_sub(END_LEN + END64_LOCATOR_LEN).map(|at| &tail[at..]);
         let wide = locator.filter(|locator| locator.starts_with(&END64_LOCATOR.to_le_bytes()));
@@ -77,11 +92,11 @@ impl CentralDirectory {
         let agrees = head == (END64, END64_LEN as u64 - 12)
             && disks == (0, 0)
             && here == entries
-            && locator == (END64_LOCATOR, 0, place, 1)
+            && locator == (END64_LOCATOR, 0, offset.checked_add(len)?, 1)
             && (self.entries == u64::from(u16::MAX) || self.entries == entries)
             && (self.len == u64::from(u32::MAX) || self.len == len)
             && (self.offset == u64::from(u32::MAX) || self.offset == offset);
-        agrees.then_some((Self { entries, offset, len }, place))
+        agrees.then_some((Self { entries, offset, len, total: self.total }, place))
     }
 
     fn check(&self, end_at: u64) -> Result<()> {
@@ -147,6 +162,7 @@ pub(crate) struct RawEntry {
     pub(crate) start: u64,
     blocks: Option<Vec<u32>>,
     crc64: Option<u64>,
+    shared: Option<Sha256>,
 }
 
 const ENCRYPTION: u16 = 1 | 1 << 6 | 1 << 13;
@@ -166,12 +182,14 @@ impl RawEntry {
         raw.set_name(name)?;
         let widened = raw.common.widen(extra, Some(&mut raw.start));
         let blocks = find_extra(extra, EXTRA_BLOCKS);
-        let sum = find_extra(extra, EXTRA_CHECKSUM);
-        let (Some(()), Some(blocks), Some(sum)) = (widened, blocks, sum) else {
+        let (sum, shared) = (find_extra(extra, EXTRA_CHECKSUM), find_extra(extra, EXTRA_SHARED));
+        let (Some(()), Some(blocks), Some(sum), Some(shared)) = (widened, blocks, sum, shared)
+        else {
             return Err(reject(&raw.name, "its extra fields are damaged"));
         };
         // Another program could use the same number for something else.
         raw.crc64 = sum.and_then(|sum| sum.try_into().ok()).map(u64::from_le_bytes);
+        raw.shared = shared.and_then(|digest| digest.try_into().ok()).map(Sha256::from_bytes);
         if let Some(blocks) = blocks.filter(|_| raw.common.method == EntryMethod::Zstd as u16) {
             raw.blocks = Some(raw.check_blocks(blocks)?);
         }
@@ -200,6 +218,7 @@ impl RawEntry {
             start,
             blocks: None,
             crc64: None,
+            shared: None,
         };
         (disk == 0).then_some((raw, name, extra))
     }
@@ -329,6 +348,7 @@ impl RawEntry {
             folder: self.is_folder(),
             blocks: self.blocks.unwrap_or_default(),
             crc64: self.crc64,
+            shared: self.shared,
             name,
         })
     }

@@ -9,7 +9,10 @@ use super::{
         CommonFields, DESCRIPTOR, EntryMethod, FLAG_DESCRIPTOR, FieldReader, LOCAL, LOCAL_LEN,
     },
 };
-use crate::base::error::{Error, Result};
+use crate::base::{
+    digest::Sha256,
+    error::{Error, Result},
+};
 
 /// One file. The bytes `start..start + len` of the archive are its local header and its data, and
 /// nothing else.
@@ -28,6 +31,8 @@ pub(crate) struct BundleEntry {
     pub(crate) blocks: Vec<u32>,
     /// The CRC-64/NVME of the bytes `start..start + len`, if the writer recorded it.
     pub(crate) crc64: Option<u64>,
+    /// The shared segment that has these bytes, if the writer left them out.
+    pub(crate) shared: Option<Sha256>,
     pub(crate) flags: u16,
     /// True for a folder of a reference bundle, of which only the headers are checked.
     pub(crate) folder: bool,

@@ -6,6 +6,7 @@
 use std::{collections::HashMap, fs::File, io, os::unix::fs::FileExt, path::Path};
 
 use super::{
+    archive_map::ArchiveMap,
     central_directory::{CentralDirectory, LOOKBACK, RawEntry, common_folder, damaged_directory},
     codec::Decoder,
     entry::{BundleEntry, LocalHeader},
@@ -19,7 +20,7 @@ const MAX_IN_MEMORY: u64 = 64 << 20;
 /// The result of `BundleIndex::locate`.
 #[derive(Debug)]
 pub(crate) enum IndexLookup {
-    /// Call `locate` again with all bytes from this offset to the end.
+    /// Call `locate` again with all bytes of the object from this offset to the end.
     NeedMore {
         from_offset: u64,
     },
@@ -36,27 +37,39 @@ pub(crate) struct BundleIndex {
     tree: Vec<String>,
     /// `<component>-<version>/` in a bundle of the reference program.
     prefix: Option<String>,
+    /// The length of the archive in bytes.
+    len: u64,
+    map: ArchiveMap,
 }
 
 impl BundleIndex {
-    /// Finds the index in `tail`, the end of an archive of `total_len` bytes. 64 KiB are usually
+    /// Finds the index in `tail`, the end of an object of `stored` bytes. 64 KiB are usually
     /// enough.
-    pub(crate) fn locate(tail: &[u8], total_len: u64) -> Result<IndexLookup> {
-        let tail_start = total_len
+    pub(crate) fn locate(tail: &[u8], stored: u64) -> Result<IndexLookup> {
+        let tail_start = stored
             .checked_sub(tail.len() as u64)
             .ok_or_else(|| Error::internal("the tail of the bundle is longer than the bundle"))?;
-        let Some(directory) = CentralDirectory::find(tail, total_len)? else {
-            return Ok(IndexLookup::NeedMore { from_offset: total_len.saturating_sub(LOOKBACK) });
+        let Some(directory) = CentralDirectory::find(tail, stored)? else {
+            return Ok(IndexLookup::NeedMore { from_offset: stored.saturating_sub(LOOKBACK) });
         };
-        if directory.offset < tail_start {
-            return Ok(IndexLookup::NeedMore { from_offset: directory.offset });
+        let missing = directory.total - stored;
+        // All missing bytes are before the directory.
+        let Some(offset) = directory.offset.checked_sub(missing) else {
+            return Err(damaged_directory());
+        };
+        if offset < tail_start {
+            return Ok(IndexLookup::NeedMore { from_offset: offset });
         }
-        let from = (directory.offset - tail_start) as usize;
+        let from = (offset - tail_start) as usize;
         let bytes = tail.get(from..from + directory.len as usize).ok_or_else(damaged_directory)?;
-        Self::from_raw(directory.entries(bytes)?, directory.offset).map(IndexLookup::Found)
+        let mut index = Self::from_raw(directory.entries(bytes)?, directory.offset)?;
+        index.len = directory.total;
+        let could_lack = if index.is_native() { &index.files[..] } else { &[] };
+        index.map = ArchiveMap::new(could_lack, missing)?;
+        Ok(IndexLookup::Found(index))
     }
 
-    /// Reads the index of a local archive.
+    /// Reads the index of a local archive, which must be complete.
     pub(crate) fn open(archive: &Path) -> Result<(Self, File)> {
         let failed = |error: io::Error| Error::io("cannot read bundle", archive, &error);
         let file = File::open(archive).map_err(failed)?;
@@ -66,7 +79,15 @@ impl BundleIndex {
             let mut tail = vec![0; (total - from) as usize];
             file.read_exact_at(&mut tail, from).map_err(failed)?;
             match Self::locate(&tail, total)? {
-                IndexLookup::Found(index) => return Ok((index, file)),
+                IndexLookup::Found(index) if index.map.left_out().is_empty() => {
+                    return Ok((index, file));
+                }
+                IndexLookup::Found(index) => {
+                    let missing = index.len - total;
+                    return Err(reject_archive(format!(
+                        "it is incomplete: {missing} bytes are in shared segments"
+                    )));
+                }
                 IndexLookup::NeedMore { from_offset } if from_offset < from => from = from_offset,
                 IndexLookup::NeedMore { .. } => return Err(damaged_directory()),
             }
@@ -76,6 +97,17 @@ impl BundleIndex {
     /// Returns the file `name`, for a range request of `start..start + len`.
     pub(crate) fn entry(&self, name: &str) -> Option<&BundleEntry> {
         self.by_name.get(name).map(|at| &self.files[*at])
+    }
+
+    /// Returns the length of the archive in bytes: more than its object has, if that lacks
+    /// segments.
+    pub(crate) fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Returns where the bytes of the archive are.
+    pub(crate) fn map(&self) -> &ArchiveMap {
+        &self.map
     }
 
     /// Returns every file, in the order of the archive.
@@ -152,8 +184,15 @@ impl BundleIndex {
     fn from_raw(raw: Vec<RawEntry>, directory_offset: u64) -> Result<Self> {
         let native = raw.iter().any(|raw| raw.name == MANIFEST);
         let prefix = if native { None } else { Some(common_folder(&raw)?) };
-        let mut index =
-            Self { files: vec![], folders: vec![], by_name: HashMap::new(), tree: vec![], prefix };
+        let mut index = Self {
+            files: vec![],
+            folders: vec![],
+            by_name: HashMap::new(),
+            tree: vec![],
+            prefix,
+            len: 0,
+            map: ArchiveMap::default(),
+        };
         let (mut tree, mut total) = (NameTree::default(), 0);
         let ends: Vec<u64> =
             raw.iter().skip(1).map(|raw| raw.start).chain([directory_offset]).collect();

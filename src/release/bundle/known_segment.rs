@@ -1,5 +1,5 @@
-//! A segment that another release in the store has. Its bytes are copied from there, so that it is
-//! neither compressed nor sent again.
+//! A segment that is in the store already, and so is neither compressed nor sent again: its bytes
+//! are copied from another release, or it is shared.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -15,10 +15,10 @@ use crate::{
         digest::Sha256,
         error::{Error, Result},
     },
-    services::store::composed::{CopiedRange, CopySource},
+    services::store::composed::CopySource,
 };
 
-/// An entry of another bundle, and where it is.
+/// An entry of another bundle, and where its bytes are.
 #[derive(Clone, Debug)]
 pub(crate) struct KnownSegment {
     /// Of the content, which is that of the file with this name.
@@ -29,8 +29,16 @@ pub(crate) struct KnownSegment {
     size: u64,
     blocks: Vec<u32>,
     checksum: Crc64,
-    from: Arc<CopySource>,
-    start: u64,
+    place: SegmentPlace,
+}
+
+/// Where the local header and the data of a known segment are.
+#[derive(Clone, Debug)]
+pub(crate) enum SegmentPlace {
+    /// They are copied from this object, from this offset on.
+    Copied(Arc<CopySource>, u64),
+    /// They stay in the shared segment with this digest.
+    Shared(Sha256),
 }
 
 /// Segments of other bundles by the names of their entries.
@@ -38,7 +46,8 @@ pub(crate) type KnownSegments = BTreeMap<String, KnownSegment>;
 
 impl KnownSegment {
     /// Returns None if the entry is not a segment, or if its checksum was not recorded.
-    pub(crate) fn of(entry: &BundleEntry, sha256: Sha256, from: &Arc<CopySource>) -> Option<Self> {
+    /// `sha256` is that of the content.
+    pub(crate) fn of(entry: &BundleEntry, sha256: Sha256, place: SegmentPlace) -> Option<Self> {
         let checksum = Crc64 { sum: entry.crc64?, len: entry.len };
         (entry.size >= SEGMENT).then(|| Self {
             sha256,
@@ -48,8 +57,7 @@ impl KnownSegment {
             size: entry.size,
             blocks: entry.blocks.clone(),
             checksum,
-            from: Arc::clone(from),
-            start: entry.start,
+            place,
         })
     }
 
@@ -84,12 +92,20 @@ impl KnownSegment {
             offset,
             blocks: self.blocks.clone(),
             crc64: Some(self.checksum.sum),
+            shared: match self.place {
+                SegmentPlace::Shared(sha256) => Some(sha256),
+                SegmentPlace::Copied(..) => None,
+            },
         })
     }
 
-    pub(super) fn range(&self, at: u64) -> CopiedRange {
-        let from = Arc::clone(&self.from);
-        CopiedRange { at, len: self.checksum.len, from, start: self.start }
+    /// Returns the local header, with which the bytes must begin.
+    pub(crate) fn header(&self, name: &str) -> Result<Vec<u8>> {
+        Ok(self.record(name, false, self.size, 0)?.local())
+    }
+
+    pub(super) fn place(&self) -> &SegmentPlace {
+        &self.place
     }
 }
 

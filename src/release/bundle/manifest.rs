@@ -59,11 +59,16 @@ pub(crate) struct FileEntry {
 }
 
 impl FileEntry {
-    /// Whether a machine keeps the file for other deploys: only big programs of providers, which
-    /// Terraform reads and never writes.
+    /// Whether a machine keeps the file for other deploys.
     pub(crate) fn is_kept(&self, name: &str) -> bool {
-        name.starts_with("providers/") && self.executable && self.size >= SEGMENT
+        is_kept(name, self.executable, self.size)
     }
+}
+
+/// Whether a file is kept for others: only big programs of providers, which Terraform reads and
+/// never writes.
+pub(crate) fn is_kept(name: &str, executable: bool, size: u64) -> bool {
+    name.starts_with("providers/") && executable && size >= SEGMENT
 }
 
 impl BundleManifest {

@@ -5,6 +5,7 @@
 //! `entry` have the zip structures, and `index` combines them. `manifest` lists the content, which
 //! `writer` writes and `reader` checks. The code is synchronous: call it from a blocking thread.
 
+mod archive_map;
 mod central_directory;
 mod codec;
 mod entry;
@@ -14,7 +15,8 @@ mod known_segment;
 mod layout;
 mod manifest;
 mod reader;
-mod record;
+pub(crate) mod record;
+mod shared_segment;
 mod staged_content;
 mod staged_file;
 #[cfg(test)]
@@ -22,11 +24,14 @@ mod tests;
 mod writer;
 
 pub(crate) use self::{
+    archive_map::PiecePlace,
+    entry::BundleEntry,
     index::{BundleIndex, IndexLookup},
-    known_segment::{KnownSegment, KnownSegments, segments},
+    known_segment::{KnownSegment, KnownSegments, SegmentPlace, segments},
     layout::{MANIFEST, NameTree, check_name},
-    manifest::{BundleManifest, TerraformIdentity},
+    manifest::{BundleManifest, TerraformIdentity, is_kept},
     reader::{Unpacked, check_entries, unpack},
+    shared_segment::{SegmentPlan, SharedSegment},
     staged_file::{EntrySource, StagedFile},
     writer::{Bundle, BundleHeader, write},
 };

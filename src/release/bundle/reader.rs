@@ -15,7 +15,7 @@ use super::{
 use crate::{
     base::{
         digest::Sha256,
-        error::{Error, Exit, Result},
+        error::{Error, Result},
         log::Progress,
     },
     release::file_cache::CachedFiles,
@@ -45,7 +45,7 @@ pub(crate) fn unpack(
     progress: &Progress,
 ) -> Result<Unpacked> {
     check_fresh(into)?;
-    let opened = (|| {
+    let opened: Result<_> = (|| {
         let (index, file) = BundleIndex::open(archive)?;
         let promise = promise(&index, &file, expected)?;
         let partial = UnfinishedFolder { folder: into, kept: false };
@@ -54,7 +54,7 @@ pub(crate) fn unpack(
         partial.keep();
         Ok(promise)
     })();
-    let (digest, manifest) = opened.map_err(with_advice)?.unzip();
+    let (digest, manifest) = opened?.unzip();
     Ok(Unpacked { root: into.to_owned(), digest, manifest })
 }
 
@@ -113,16 +113,6 @@ fn check_fresh(into: &Path) -> Result<()> {
             Err(Error::internal(format!("folder `{}` for a bundle is not empty", into.display())))
         }
     }
-}
-
-fn with_advice(error: Error) -> Error {
-    if error.exit() != Exit::Integrity {
-        return error;
-    }
-    error.hint(
-        "try again; if the error persists, publish a new version. Nothing of the bundle was used, \
-         and cdflow never repairs one",
-    )
 }
 
 /// A folder that might be incomplete. Dropping it, even by a panic, removes its content.

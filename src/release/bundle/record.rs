@@ -1,6 +1,8 @@
 //! The structures of a zip file (PKWARE APPNOTE 6.3.10, section 4.3), as bytes and as values. All
 //! numbers are little-endian.
 
+use crate::base::digest::Sha256;
+
 pub(crate) const LOCAL: u32 = 0x0403_4b50;
 pub(crate) const CENTRAL: u32 = 0x0201_4b50;
 pub(crate) const END: u32 = 0x0605_4b50;
@@ -25,8 +27,12 @@ pub(crate) const EXTRA_BLOCKS: u16 = 0x4643;
 /// Bytes `CS`: the CRC-64/NVME of the local header and the data, one u64. A later release copies
 /// these bytes within the store, and the store or the copier compares the checksum.
 pub(crate) const EXTRA_CHECKSUM: u16 = 0x5343;
-/// How many blocks fit into the extra fields, together with a zip64 field and a checksum.
-const MAX_BLOCKS: usize = (u16::MAX as usize - 4 - 32 - 12) / 4;
+/// Bytes `SS`: the SHA-256 of the shared segment that has the local header and the data. The object
+/// of the bundle does not have them.
+pub(crate) const EXTRA_SHARED: u16 = 0x5353;
+/// How many blocks fit into the extra fields, together with a zip64 field, a checksum and a shared
+/// segment.
+const MAX_BLOCKS: usize = (u16::MAX as usize - 4 - 32 - 12 - 36) / 4;
 
 /// Uncompressed size of a block in bytes.
 pub(crate) const BLOCK: u64 = 1 << 20;
@@ -39,6 +45,8 @@ const ZIP64_FROM: u64 = 0xff00_0000;
 const TIME: u16 = 0;
 const DATE: u16 = 0x21;
 const UNIX: u16 = 3;
+/// The version of the format that the writer of bundles knows, 6.3: zstd.
+const MADE_BY: u16 = 63;
 const REGULAR: u32 = 0o100_000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +63,7 @@ impl EntryMethod {
             .find(|method| *method as u16 == number)
     }
 
-    fn version_needed(self) -> u16 {
+    pub(crate) fn version_needed(self) -> u16 {
         match self {
             Self::Stored => 10,
             Self::Deflate => 20,
@@ -78,6 +86,8 @@ pub(crate) struct EntryRecord {
     pub(crate) blocks: Vec<u32>,
     /// The CRC-64/NVME of local header and data; only of segments.
     pub(crate) crc64: Option<u64>,
+    /// The shared segment that has these bytes.
+    pub(crate) shared: Option<Sha256>,
 }
 
 impl EntryRecord {
@@ -93,12 +103,18 @@ impl EntryRecord {
         bytes
     }
 
-    /// Returns the entry in the central directory.
+    /// Returns the entry in the central directory of a bundle.
     pub(crate) fn central(&self) -> Vec<u8> {
+        self.central_made_by(MADE_BY)
+    }
+
+    /// Returns the entry in the central directory. `made_by` is the version of the format that the
+    /// writer knows.
+    pub(crate) fn central_made_by(&self, made_by: u16) -> Vec<u8> {
         let extra = self.central_extra();
         let mut bytes = Vec::with_capacity(CENTRAL_LEN + self.name.len() + extra.len());
         put32(&mut bytes, CENTRAL);
-        put16(&mut bytes, UNIX << 8 | EntryMethod::Zstd.version_needed());
+        put16(&mut bytes, UNIX << 8 | made_by);
         self.put_common(&mut bytes, extra.len());
         // No comment, first disk, no internal attributes.
         bytes.extend([0; 6]);
@@ -147,6 +163,11 @@ impl EntryRecord {
             put16(&mut extra, 8);
             put64(&mut extra, sum);
         }
+        if let Some(sha256) = self.shared {
+            put16(&mut extra, EXTRA_SHARED);
+            put16(&mut extra, 32);
+            extra.extend(sha256.to_bytes());
+        }
         extra
     }
 
@@ -155,15 +176,28 @@ impl EntryRecord {
     }
 }
 
-/// Returns the end records of an archive with a directory of `len` bytes at `offset`.
+/// Returns the end records of a bundle with a directory of `len` bytes at `offset`.
 pub(crate) fn end(entries: u64, len: u64, offset: u64) -> Vec<u8> {
+    let is_wide = entries >= u64::from(u16::MAX)
+        || offset >= u64::from(u32::MAX)
+        || len >= u64::from(u32::MAX);
+    let versions = is_wide.then_some([UNIX << 8 | MADE_BY, 45]);
+    end_records((entries, len, offset), versions, cap32(len))
+}
+
+/// Returns the end records of an archive with a directory of `len` bytes at `offset`. `versions`
+/// are those of the writer and of the reader in the record of zip64, which is written only with
+/// them. `short_len` is the length of the directory in the record without zip64.
+pub(crate) fn end_records(
+    (entries, len, offset): (u64, u64, u64),
+    versions: Option<[u16; 2]>,
+    short_len: u32,
+) -> Vec<u8> {
     let mut bytes = Vec::new();
-    if entries >= u64::from(u16::MAX) || offset >= u64::from(u32::MAX) || len >= u64::from(u32::MAX)
-    {
+    if let Some(versions) = versions {
         put32(&mut bytes, END64);
         put64(&mut bytes, END64_LEN as u64 - 12);
-        put16(&mut bytes, UNIX << 8 | EntryMethod::Zstd.version_needed());
-        put16(&mut bytes, 45);
+        versions.iter().for_each(|version| put16(&mut bytes, *version));
         bytes.extend([0; 8]);
         [entries, entries, len, offset].iter().for_each(|field| put64(&mut bytes, *field));
         put32(&mut bytes, END64_LOCATOR);
@@ -176,7 +210,7 @@ pub(crate) fn end(entries: u64, len: u64, offset: u64) -> Vec<u8> {
     let count = entries.min(u64::from(u16::MAX)) as u16;
     put16(&mut bytes, count);
     put16(&mut bytes, count);
-    put32(&mut bytes, cap32(len));
+    put32(&mut bytes, short_len);
     put32(&mut bytes, cap32(offset));
     put16(&mut bytes, 0);
     bytes

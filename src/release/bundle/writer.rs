@@ -1,6 +1,6 @@
 //! Writes a bundle. Its bytes depend only on names, content and modes, and not on threads, times,
-//! the umask or folders. Segments that another release has are left out of the file: their bytes
-//! are copied within the store.
+//! the umask or folders. Segments that the store has are left out of the file: their bytes are
+//! copied within the store, or stay in a shared segment.
 
 use std::{
     collections::BTreeMap,
@@ -8,14 +8,16 @@ use std::{
     io,
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use super::{
     codec::{BlockWriter, Deflater},
-    known_segment::{KnownSegment, KnownSegments},
+    known_segment::{KnownSegment, SegmentPlace},
     layout::{MANIFEST, MAX_DIRECTORY, SEGMENT, is_bomb},
-    manifest::{BundleManifest, FileEntry, TerraformIdentity},
+    manifest::{BundleManifest, FileEntry, TerraformIdentity, is_kept},
     record::{EntryMethod, EntryRecord, end},
+    shared_segment::{SegmentPlan, SharedSegment},
     staged_content::{EntryContent, changed},
     staged_file::{PlannedEntry, StagedFile, plan, too_much},
 };
@@ -41,22 +43,24 @@ pub(crate) struct BundleHeader {
 #[derive(Debug)]
 pub(crate) struct Bundle {
     pub(crate) path: PathBuf,
-    /// Of the whole archive; its length is the size.
+    /// Of the object; its length is the size.
     pub(crate) checksum: Crc64,
-    /// The bytes that the file does not have, but other objects of the store.
+    /// The bytes of the object that are copied from other objects of the store.
     pub(crate) copies: Vec<CopiedRange>,
+    /// The segments that the object does not have.
+    pub(crate) shared: Vec<SharedSegment>,
     /// The bundle digest: the SHA-256 of the manifest.
     pub(crate) digest: Sha256,
     pub(crate) manifest: BundleManifest,
 }
 
 impl Bundle {
-    /// Returns the size of the archive in bytes.
+    /// Returns the size of the object in bytes.
     pub(crate) fn size(&self) -> u64 {
         self.checksum.len
     }
 
-    /// Returns the content of the archive's object.
+    /// Returns the content of the object.
     pub(crate) fn content(&self) -> Composed {
         let (file, copies) = (self.path.clone(), self.copies.clone());
         Composed { file, checksum: self.checksum, copies }
@@ -68,50 +72,51 @@ impl Bundle {
 pub(crate) fn write(
     files: Vec<StagedFile>,
     header: BundleHeader,
-    known: &KnownSegments,
+    segments: &SegmentPlan,
     to: &Path,
     progress: &Progress,
 ) -> Result<Bundle> {
-    write_with(threads(), files, header, known, to, progress)
+    write_with(threads(), files, header, segments, to, progress)
 }
 
 pub(crate) fn write_with(
     threads: usize,
     files: Vec<StagedFile>,
     header: BundleHeader,
-    known: &KnownSegments,
+    segments: &SegmentPlan,
     to: &Path,
     progress: &Progress,
 ) -> Result<Bundle> {
     let planned = plan(files)?;
-    let read = planned.iter().filter(|planned| !known.contains_key(&planned.file.name));
+    let read = planned.iter().filter(|planned| !segments.known.contains_key(&planned.file.name));
     progress.set_total(read.map(|planned| planned.size).sum());
-    let failed = |error: io::Error| Error::io("cannot write bundle", to, &error);
-    let file =
-        OpenOptions::new().read(true).write(true).create_new(true).open(to).map_err(failed)?;
+    let mut out = BundleOutput::create(to, progress)?;
     let partial = UnfinishedFile { path: to, kept: false };
-    let records = Vec::with_capacity(planned.len() + 1);
-    let (checksum, copies) = (Crc64::of(&[]), Vec::new());
-    let mut out = BundleOutput { file, path: to, at: 0, checksum, records, copies, progress };
-    let files = out.put_files(threads, planned, known)?;
+    let files = out.put_files(threads, planned, segments)?;
     let manifest = BundleManifest::new(header.source_digest, header.terraform, files);
     let bytes = manifest.to_bytes()?;
     let packed = pack(&mut Deflater::new(), MANIFEST.to_owned(), false, &bytes)?;
     out.put(packed)?;
-    let (checksum, copies) = out.finish()?;
+    out.finish()?;
     partial.keep();
-    Ok(Bundle { path: to.to_owned(), checksum, copies, digest: Sha256::of(&bytes), manifest })
+    let BundleOutput { checksum, copies, shared, .. } = out;
+    let (path, digest) = (to.to_owned(), Sha256::of(&bytes));
+    Ok(Bundle { path, checksum, copies, shared, digest, manifest })
 }
 
 /// The archive so far.
 struct BundleOutput<'a> {
     file: File,
     path: &'a Path,
+    /// Offset in the archive, as the directory has it.
     at: u64,
-    /// Of the complete entries.
+    /// How many bytes of the archive are in shared segments, and not in the object.
+    left_out: u64,
+    /// Of the complete entries of the object.
     checksum: Crc64,
     records: Vec<EntryRecord>,
     copies: Vec<CopiedRange>,
+    shared: Vec<SharedSegment>,
     progress: &'a Progress,
 }
 
@@ -123,20 +128,40 @@ struct PackedEntry {
     entry: FileEntry,
 }
 
-impl BundleOutput<'_> {
+impl<'a> BundleOutput<'a> {
+    fn create(path: &'a Path, progress: &'a Progress) -> Result<Self> {
+        let file = OpenOptions::new().read(true).write(true).create_new(true).open(path);
+        Ok(Self {
+            file: file.map_err(|error| Error::io("cannot write bundle", path, &error))?,
+            path,
+            at: 0,
+            left_out: 0,
+            checksum: Crc64::of(&[]),
+            records: Vec::new(),
+            copies: Vec::new(),
+            shared: Vec::new(),
+            progress,
+        })
+    }
+
     fn put_files(
         &mut self,
         threads: usize,
         planned: Vec<PlannedEntry>,
-        known: &KnownSegments,
+        segments: &SegmentPlan,
     ) -> Result<BTreeMap<String, FileEntry>> {
         let mut files = BTreeMap::new();
         let small = planned.partition_point(|planned| planned.size >= SEGMENT);
         let mut planned = planned.into_iter();
         for segment in planned.by_ref().take(small) {
-            let (name, entry) = match known.get(&segment.file.name) {
-                Some(known) => self.put_known(segment, known)?,
-                None => self.put_segment(threads, segment)?,
+            let PlannedEntry { file, size } = &segment;
+            let (name, entry) = match (segments.known.get(&file.name), &segments.share_in) {
+                (Some(known), _) => self.put_known(segment, known)?,
+                (None, Some(folder)) if is_kept(&file.name, file.executable, *size) => {
+                    let to = folder.join(format!("{}.zip", self.shared.len()));
+                    self.put_shared(threads, segment, &to)?
+                }
+                (None, _) => self.put_segment(threads, segment)?,
             };
             files.insert(name, entry);
         }
@@ -170,7 +195,7 @@ impl BundleOutput<'_> {
         Ok((name, entry))
     }
 
-    /// Leaves a hole in the file.
+    /// Leaves a hole for copied bytes, and no space for shared ones.
     fn put_known(
         &mut self,
         planned: PlannedEntry,
@@ -178,11 +203,42 @@ impl BundleOutput<'_> {
     ) -> Result<(String, FileEntry)> {
         let PlannedEntry { file, size } = planned;
         self.records.push(known.record(&file.name, file.executable, size, self.at)?);
-        known.range(self.at).append_to(&mut self.copies);
-        self.at += known.checksum().len;
-        self.checksum = self.checksum.then(known.checksum());
+        let len = known.checksum().len;
+        match known.place() {
+            SegmentPlace::Copied(from, start) => {
+                let (from, at) = (Arc::clone(from), self.at - self.left_out);
+                CopiedRange { at, len, from, start: *start }.append_to(&mut self.copies);
+                self.checksum = self.checksum.then(known.checksum());
+            }
+            SegmentPlace::Shared(sha256) => {
+                self.shared.push(SharedSegment { sha256: *sha256, len, file: None });
+                self.left_out += len;
+            }
+        }
+        self.at += len;
         let entry = FileEntry { sha256: known.sha256(), size, executable: file.executable };
         Ok((file.name, entry))
+    }
+
+    /// Writes the new shared segment `to`, which is an archive of this file alone.
+    fn put_shared(
+        &mut self,
+        threads: usize,
+        planned: PlannedEntry,
+        to: &Path,
+    ) -> Result<(String, FileEntry)> {
+        let mut alone = BundleOutput::create(to, self.progress)?;
+        let placed = alone.put_segment(threads, planned)?;
+        let len = alone.at;
+        alone.finish()?;
+        let segment = SharedSegment::new(to, len)?;
+        let shared = Some(segment.sha256);
+        let records = alone.records.into_iter();
+        self.records.extend(records.map(|it| EntryRecord { offset: self.at, shared, ..it }));
+        self.shared.push(segment);
+        self.at += len;
+        self.left_out += len;
+        Ok(placed)
     }
 
     /// Compresses block by block, and writes the sizes and the checksum into the header at the end.
@@ -201,6 +257,7 @@ impl BundleOutput<'_> {
             offset: self.at,
             blocks: Vec::new(),
             crc64: None,
+            shared: None,
         };
         let mut data = Crc64Hasher::default();
         let mut content = EntryContent::open(&planned, self.progress)?;
@@ -225,7 +282,7 @@ impl BundleOutput<'_> {
             data = self.store(&planned, &mut record)?;
         }
         let header = record.local();
-        self.file.write_all_at(&header, start).map_err(|error| self.failed(&error))?;
+        self.write(&header, start)?;
         let checksum = Crc64::of(&header).then(data.finish());
         record.crc64 = Some(checksum.sum);
         self.checksum = self.checksum.then(checksum);
@@ -255,12 +312,11 @@ impl BundleOutput<'_> {
 
     fn restart(&mut self, at: u64) -> Result<()> {
         self.at = at;
-        self.file.set_len(at).map_err(|error| self.failed(&error))
+        self.file.set_len(at - self.left_out).map_err(|error| self.failed(&error))
     }
 
-    /// Writes the directory and the end records. Returns the checksum of the archive, and what must
-    /// be copied into it.
-    fn finish(mut self) -> Result<(Crc64, Vec<CopiedRange>)> {
+    /// Writes the directory and the end records.
+    fn finish(&mut self) -> Result<()> {
         let start = self.at;
         let directory: Vec<u8> = self.records.iter().flat_map(EntryRecord::central).collect();
         let len = directory.len() as u64;
@@ -271,14 +327,19 @@ impl BundleOutput<'_> {
         }
         let tail = [directory, end(self.records.len() as u64, len, start)].concat();
         self.append(&tail)?;
-        self.file.sync_all().map_err(|error| self.failed(&error))?;
-        Ok((self.checksum.then(Crc64::of(&tail)), self.copies))
+        self.checksum = self.checksum.then(Crc64::of(&tail));
+        self.file.sync_all().map_err(|error| self.failed(&error))
     }
 
     fn append(&mut self, bytes: &[u8]) -> Result<()> {
-        self.file.write_all_at(bytes, self.at).map_err(|error| self.failed(&error))?;
+        self.write(bytes, self.at)?;
         self.at += bytes.len() as u64;
         Ok(())
+    }
+
+    /// Writes bytes that are `at` this offset in the archive.
+    fn write(&self, bytes: &[u8], at: u64) -> Result<()> {
+        self.file.write_all_at(bytes, at - self.left_out).map_err(|error| self.failed(&error))
     }
 
     fn failed(&self, error: &io::Error) -> Error {
@@ -305,6 +366,7 @@ fn pack(
         offset: 0,
         blocks: Vec::new(),
         crc64: None,
+        shared: None,
     };
     let mut bytes = record.local();
     let header = bytes.len();

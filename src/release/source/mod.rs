@@ -10,9 +10,11 @@ use serde_json::json;
 
 use crate::{
     base::{
+        digest,
         digest::Sha256,
         error::{Error, Result},
         log::Progress,
+        parallel::{Item, in_order, threads},
     },
     config::{hooks::Hooks, identity::Identity, scheme::AccountScheme, version_constraint::Wanted},
     terraform::code::{
@@ -35,6 +37,9 @@ mod twins;
 use self::config_files::Ignored;
 pub(crate) use self::staging::{Staged, generated};
 pub(crate) use self::tree::{Boundary, TreeFile, walk};
+
+/// The memory of a file that waits to be hashed, in bytes: its names.
+const WAITING: usize = 1024;
 
 /// The files of a release, and the digest over everything that decides what it contains.
 pub(crate) struct Sources {
@@ -211,15 +216,24 @@ fn prefixed(prefix: &str, files: Vec<TreeFile>) -> Vec<TreeFile> {
     files.into_iter().map(|file| TreeFile { name: named(&file.name), ..file }).collect()
 }
 
+/// Hashes each file on a thread.
 fn hashed(files: Vec<TreeFile>, progress: &Progress) -> Result<BTreeMap<String, SourceFile>> {
-    let hash = |file: TreeFile| {
-        let sha256 = progress.hash(&file.path)?;
-        Ok((
-            file.name,
-            SourceFile { path: file.path, executable: file.executable, size: file.size, sha256 },
-        ))
-    };
-    files.into_iter().map(hash).collect()
+    let mut hashed = BTreeMap::new();
+    in_order(
+        threads().min(files.len()),
+        files.into_iter().map(|item| Ok(Item { cost: WAITING, item })),
+        || Ok(digest::buffer()),
+        |buffer, file| {
+            let sha256 = progress.hash(&file.path, buffer)?;
+            let TreeFile { name, path, executable, size } = file;
+            Ok((name, SourceFile { path, executable, size, sha256 }))
+        },
+        |(name, file)| {
+            hashed.insert(name, file);
+            Ok(())
+        },
+    )?;
+    Ok(hashed)
 }
 
 /// Returns the source digest. It covers names, modes and contents, but not the paths or times of

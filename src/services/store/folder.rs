@@ -3,7 +3,7 @@
 
 use std::{
     fs::{self, File, Permissions},
-    io::{self, Read, Write},
+    io::{self, Read, Seek, SeekFrom, Write},
     ops::Range,
     os::unix::fs::{FileExt, PermissionsExt},
     path::{Path, PathBuf},
@@ -13,7 +13,7 @@ use tempfile::NamedTempFile;
 use walkdir::WalkDir;
 
 use super::{
-    Content, ListedObject, Metadata, ObjectInfo, ProgressFn, Put, TEMPORARY,
+    Content, ListedObject, Metadata, ObjectInfo, ObjectPart, ProgressFn, Put, TEMPORARY,
     background::{Background, Caller},
     changed, check_key, check_prefix,
     composed::{Composed, ComposedPut},
@@ -167,29 +167,30 @@ impl DirectoryStore {
         Ok(Some(found))
     }
 
-    pub(crate) async fn fetch_ranges(
+    pub(crate) async fn fetch_parts(
         &self,
-        key: &str,
-        found: &ObjectInfo,
-        ranges: &[Range<u64>],
+        parts: &[ObjectPart<'_>],
+        size: u64,
         to: &Path,
         progress: ProgressFn<'_>,
     ) -> Result<()> {
-        let (path, object) = (self.path(key)?, self.describe(key));
-        let (file, now) = blocking(move || open(&path)).await?.ok_or_else(|| missing(&object))?;
-        if now.size != found.size {
-            return Err(changed(&self.describe(key)));
-        }
-        let partial = partial_file::create(to, found.size).await?;
-        let (target, goal, ranges) = (partial.reopen(), to.to_owned(), ranges.to_vec());
+        let sources = parts.iter().map(|part| {
+            Ok(FolderPart {
+                path: self.path(part.key)?,
+                object: self.describe(part.key),
+                size: part.found.size,
+                range: part.range.clone(),
+                at: part.at,
+            })
+        });
+        let sources = sources.collect::<Result<Vec<_>>>()?;
+        let partial = partial_file::create(to, size).await?;
+        let (target, goal) = (partial.reopen(), to.to_owned());
         let work = |caller: Caller| {
             blocking(move || {
-                let copied = target.and_then(|target| {
-                    ranges
-                        .into_iter()
-                        .try_for_each(|range| copy_range(&file, &target, range, &caller))
-                });
-                copied.map_err(|error| Error::io("can't write", &goal, &error))
+                let writing = |error: io::Error| Error::io("can't write", &goal, &error);
+                let target = target.map_err(writing)?;
+                sources.iter().try_for_each(|source| source.copy(&target, &goal, &caller))
             })
         };
         self.background.run(progress, &Interrupt::never(), work).await?;
@@ -428,20 +429,54 @@ fn copy(from: &File, to: &mut File, caller: &Caller) -> io::Result<u64> {
     }
 }
 
-/// Copies a range of bytes to the same place.
-fn copy_range(from: &File, to: &File, range: Range<u64>, caller: &Caller) -> io::Result<()> {
-    let mut buffer = vec![0; (range.end.saturating_sub(range.start)).min(STEP) as usize];
-    let mut at = range.start;
-    while at < range.end {
+/// A part of an object to copy.
+struct FolderPart {
+    path: PathBuf,
+    /// As messages name it.
+    object: String,
+    /// Of the object, when it was found.
+    size: u64,
+    range: Range<u64>,
+    /// In the target.
+    at: u64,
+}
+
+impl FolderPart {
+    fn copy(&self, target: &File, goal: &Path, caller: &Caller) -> Result<()> {
+        let (file, now) = open(&self.path)?.ok_or_else(|| missing(&self.object))?;
+        if now.size != self.size {
+            return Err(changed(&self.object));
+        }
+        let copied = copy_range(&file, target, self.range.clone(), self.at, caller);
+        copied.map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => changed(&self.object),
+            _ => Error::io("can't write", goal, &error),
+        })
+    }
+}
+
+/// Copies a range of bytes to the offset `to_at`, by the kernel.
+fn copy_range(
+    mut from: &File,
+    mut to: &File,
+    range: Range<u64>,
+    to_at: u64,
+    caller: &Caller,
+) -> io::Result<()> {
+    from.seek(SeekFrom::Start(range.start))?;
+    to.seek(SeekFrom::Start(to_at))?;
+    let mut left = range.end.saturating_sub(range.start);
+    while left > 0 {
         if caller.is_dropped() {
             return Err(io::ErrorKind::Interrupted.into());
         }
-        let step = (range.end - at).min(STEP);
-        let bytes = &mut buffer[..step as usize];
-        from.read_exact_at(bytes, at)?;
-        to.write_all_at(bytes, at)?;
-        at += step;
-        caller.progress(step);
+        match io::copy(&mut from.take(STEP.min(left)), &mut to)? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            step => {
+                left -= step;
+                caller.progress(step);
+            }
+        }
     }
     Ok(())
 }

@@ -68,6 +68,18 @@ pub(crate) struct ListedObject {
     pub(crate) modified: Option<jiff::Timestamp>,
 }
 
+/// Bytes of an object, and where they belong in a new file.
+#[derive(Clone, Debug)]
+pub(crate) struct ObjectPart<'a> {
+    pub(crate) key: &'a str,
+    /// Describes the object.
+    pub(crate) found: &'a ObjectInfo,
+    /// In the object.
+    pub(crate) range: Range<u64>,
+    /// In the file.
+    pub(crate) at: u64,
+}
+
 /// Calls the same method on either kind of store.
 macro_rules! either {
     ($self:ident, $store:ident => $call:expr) => {
@@ -154,17 +166,16 @@ impl ReleaseStore {
         ask!(self, store => store.fetch(key, to, progress))
     }
 
-    /// Downloads only these ranges, in bytes, of an object that `found` describes, to the new file
-    /// `to` (mode 0600) of the same size. Everything else in it is zero.
-    pub(crate) async fn fetch_ranges(
+    /// Downloads these parts of objects to the new file `to` (mode 0600) of `size` bytes.
+    /// Everything else in it is zero.
+    pub(crate) async fn fetch_parts(
         &self,
-        key: &str,
-        found: &ObjectInfo,
-        ranges: &[Range<u64>],
+        parts: &[ObjectPart<'_>],
+        size: u64,
         to: &Path,
         progress: ProgressFn<'_>,
     ) -> Result<()> {
-        ask!(self, store => store.fetch_ranges(key, found, ranges, to, progress))
+        ask!(self, store => store.fetch_parts(parts, size, to, progress))
     }
 
     /// Returns at most `max` objects whose key starts with `prefix` (which may end within a name),
@@ -330,12 +341,14 @@ mod tests {
             assert_eq!(std::fs::read(to).unwrap(), b"one");
             let part = folder.path().join(format!("{name}-part"));
             let found = store.head("t/c/c-1.zip").await.unwrap().unwrap();
-            let ranges = [0..1, 1..1, 2..3];
-            store.fetch_ranges("t/c/c-1.zip", &found, &ranges, &part, &silent).await.unwrap();
-            assert_eq!(std::fs::read(&part).unwrap(), b"o\0e");
-            let other = ObjectInfo { size: 4, ..found };
-            let again =
-                store.fetch_ranges("t/c/c-1.zip", &other, &[0..1, 3..4], &part, &silent).await;
+            let key = "t/c/c-1.zip";
+            let parts = [(0..1, 3), (1..1, 0), (2..3, 1)];
+            let parts = parts.map(|(range, at)| ObjectPart { key, found: &found, range, at });
+            store.fetch_parts(&parts, 5, &part, &silent).await.unwrap();
+            assert_eq!(std::fs::read(&part).unwrap(), b"\0e\0o\0");
+            let other = ObjectInfo { size: 4, ..found.clone() };
+            let beyond = [ObjectPart { key, found: &other, range: 3..4, at: 0 }];
+            let again = store.fetch_parts(&beyond, 4, &folder.path().join("x"), &silent).await;
             assert_eq!(again.unwrap_err().exit(), crate::base::error::Exit::Integrity);
             assert_eq!(store.list("t/c/c-", None, 9).await.unwrap()[0].key, "t/c/c-1.zip");
             assert_eq!(store.folders("t").await.unwrap(), ["c"]);

@@ -1,7 +1,6 @@
 //! What must be true of a component on S3 after any run, whatever happened to the run.
 
 use super::{Aws, Project};
-use serde_json::Value;
 
 /// Of the component of `project`, whose releases and states are in `aws`.
 pub(crate) struct Invariants<'a> {
@@ -14,30 +13,26 @@ impl Invariants<'_> {
         self.aws.keys(&self.aws.release_bucket()).contains(&self.project.release_key(version))
     }
 
-    /// Start and end of each run, oldest first.
-    pub(crate) fn ledger(&self, environment: &str) -> Vec<(Value, Option<Value>)> {
-        let bucket = self.aws.release_bucket();
-        let keys = self.aws.keys(&bucket);
+    /// The runs in the ledger, oldest first: the keys of start and end.
+    pub(crate) fn ledger(&self, environment: &str) -> Vec<(String, Option<String>)> {
+        let keys = self.aws.keys(&self.aws.release_bucket());
         let prefix = format!("platform/{}/ledger/{environment}/", self.project.name());
-        let read = |name: String| self.aws.get_json(&bucket, &format!("{prefix}{name}"));
-        let end = |number: &str| {
-            let name = format!("{number}.end.json");
-            keys.contains(&format!("{prefix}{name}")).then(|| read(name))
-        };
-        let mut starts: Vec<&str> = keys
-            .iter()
-            .filter_map(|key| key.strip_prefix(&prefix)?.strip_suffix(".start.json"))
-            .collect();
-        starts.reverse();
-        starts.iter().map(|it| (read(format!("{it}.start.json")), end(it))).collect()
+        let runs = keys.iter().filter(|key| key.starts_with(&prefix)).filter_map(|start| {
+            let end = format!("{}.end.json", start.strip_suffix(".start.json")?);
+            Some((start.clone(), keys.contains(&end).then_some(end)))
+        });
+        let mut runs: Vec<_> = runs.collect();
+        runs.reverse();
+        runs
     }
 
     /// The version of the last success, unless that was a destroy.
     pub(crate) fn deployed(&self, environment: &str) -> Option<String> {
-        let ledger = self.ledger(environment);
-        let (start, _) = ledger.iter().rev().find(|(start, end)| {
-            end.as_ref().is_some_and(|end| end["outcome"] == "succeeded")
-                && ["deploy", "destroy"].contains(&start["action"].as_str().unwrap())
+        let read = |key: &String| self.aws.get_json(&self.aws.release_bucket(), key);
+        let start = self.ledger(environment).iter().rev().find_map(|(start, end)| {
+            let is_success = end.as_ref().is_some_and(|end| read(end)["outcome"] == "succeeded");
+            let start = is_success.then(|| read(start))?;
+            ["deploy", "destroy"].contains(&start["action"].as_str().unwrap()).then_some(start)
         })?;
         (start["action"] == "deploy").then(|| start["version"].as_str().unwrap().to_owned())
     }

@@ -275,6 +275,7 @@ fn bombs() {
         offset: 0,
         blocks: vec![],
         crc64: None,
+        shared: None,
     };
     let locate = |records: Vec<record::EntryRecord>| {
         let (mut at, mut directory) = (0, Vec::new());
@@ -344,6 +345,7 @@ fn block_index_must_fit() {
             offset: 0,
             blocks,
             crc64: None,
+            shared: None,
         };
         let (data, directory) = ([record.local(), vec![0; 20]].concat(), record.central());
         let end = record::end(1, directory.len() as u64, data.len() as u64);

@@ -26,7 +26,8 @@ fn known(bundle: &Bundle) -> KnownSegments {
     let from = Arc::new(CopySource { key: "t/c/c-1.zip".into(), etag: Some("e".into()) });
     let found = index.files().iter().filter_map(|entry| {
         let sha256 = bundle.manifest.files.get(&entry.name)?.sha256;
-        Some((entry.name.clone(), KnownSegment::of(entry, sha256, &from)?))
+        let place = SegmentPlace::Copied(Arc::clone(&from), entry.start);
+        Some((entry.name.clone(), KnownSegment::of(entry, sha256, place)?))
     });
     found.collect()
 }
@@ -35,7 +36,7 @@ fn known(bundle: &Bundle) -> KnownSegments {
 fn copied_segments_make_the_same_bytes() {
     let (a, b, c) = (noise(SEGMENT as usize), noise(SEGMENT as usize + 999), vec![0; 12 << 20]);
     let (_one, first) = packed(files(&[("p/a", &a), ("p/b.sh", &b), ("p/zeros", &c)], "one"));
-    let mut segments = known(&first);
+    let segments = known(&first);
     assert_eq!(segments.keys().collect::<Vec<_>>(), ["p/a", "p/b.sh", "p/zeros"]);
     let (index, file) = BundleIndex::open(&first.path).unwrap();
     for entry in index.files() {
@@ -52,12 +53,12 @@ fn copied_segments_make_the_same_bytes() {
         if let Some(changed) = big.iter_mut().find(|(name, _)| *name == own) {
             changed.1 = &new;
         }
-        segments = known(&first);
+        let mut segments = known(&first);
         segments.remove(own);
+        let plan = SegmentPlan { known: segments, share_in: None };
         let folder = TempDir::new().unwrap();
         let to = folder.path().join("holes.zip");
-        let second =
-            write(files(&big, "two"), header(), &segments, &to, &Progress::none()).unwrap();
+        let second = write(files(&big, "two"), header(), &plan, &to, &Progress::none()).unwrap();
         let (_kept, whole) = packed(files(&big, "two"));
         assert_eq!((second.digest, second.checksum), (whole.digest, whole.checksum));
         assert_eq!(second.copies.len(), ranges);
@@ -85,15 +86,17 @@ fn only_segments_with_a_recorded_checksum_are_known() {
     let (_kept, bundle) = packed(files(&[("p/a", &noise(SEGMENT as usize))], "one"));
     let (index, _) = BundleIndex::open(&bundle.path).unwrap();
     let from = Arc::new(CopySource { key: "k".into(), etag: None });
-    let of = |name: &str| index.entry(name).unwrap();
-    let sha256 = Sha256::of(b"x");
-    assert!(KnownSegment::of(of("p/a"), sha256, &from).is_some());
-    assert!(KnownSegment::of(of("added"), sha256, &from).is_none());
+    let of = |name: &str| {
+        let entry = index.entry(name).unwrap();
+        KnownSegment::of(entry, Sha256::of(b"x"), SegmentPlace::Copied(Arc::clone(&from), 0))
+    };
+    assert!(of("p/a").is_some() && of("added").is_none());
     // A file of another size is not the one that was found.
     let folder = TempDir::new().unwrap();
     let to = folder.path().join("x.zip");
     let other = files(&[("p/a", &noise(SEGMENT as usize + 1))], "one");
-    let error = write(other, header(), &known(&bundle), &to, &Progress::none()).unwrap_err();
+    let plan = SegmentPlan { known: known(&bundle), share_in: None };
+    let error = write(other, header(), &plan, &to, &Progress::none()).unwrap_err();
     assert!(error.to_string().contains("is not the segment that was found"), "{error}");
     assert!(!to.exists());
 }

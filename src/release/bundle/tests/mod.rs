@@ -4,6 +4,7 @@ mod damage;
 mod hostile;
 mod known;
 mod round_trip;
+mod shared;
 
 use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt, path::Path};
 
@@ -17,7 +18,7 @@ use crate::base::{
 };
 
 fn write_to(files: Vec<StagedFile>, to: &Path) -> Result<Bundle> {
-    write(files, header(), &KnownSegments::new(), to, &Progress::none())
+    write(files, header(), &SegmentPlan::default(), to, &Progress::none())
 }
 
 pub(super) fn header() -> BundleHeader {

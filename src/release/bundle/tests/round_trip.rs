@@ -100,7 +100,7 @@ fn same_bytes_for_any_threads_modes_and_times() {
                 threads,
                 files,
                 header(),
-                &KnownSegments::new(),
+                &SegmentPlan::default(),
                 &folder.path().join("out.zip"),
                 &Progress::none(),
             )
@@ -174,7 +174,7 @@ fn a_signal_ends_packing_and_unpacking_and_leaves_nothing() {
         fs::create_dir(&into).unwrap();
         unpack(&bundle.path, &into, None, &Default::default(), &progress).unwrap();
         signal.send(Some(Exit::Terminated)).unwrap();
-        let known = KnownSegments::new();
+        let known = SegmentPlan::default();
         let error = write(files(), header(), &known, &to, &progress).unwrap_err();
         assert_eq!(error.exit(), Exit::Terminated, "{error}");
         assert!(!to.exists());
@@ -239,6 +239,7 @@ fn zip64_records() {
         offset: 0,
         blocks: vec![],
         crc64: None,
+        shared: None,
     });
     let mut bytes = Vec::new();
     let mut directory = Vec::new();
@@ -273,6 +274,7 @@ fn zip64_sizes() {
         offset,
         blocks: vec![],
         crc64: None,
+        shared: None,
     };
     let giant = record("c-1/a", 0, 5 << 30, 3 << 30);
     let second = (3 << 30) + giant.local().len() as u64;

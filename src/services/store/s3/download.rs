@@ -1,7 +1,7 @@
-//! Download of an object, or of parts of it: ranges side by side, one writer, and a file that
-//! appears only when it is complete.
+//! Download of parts of objects: ranges side by side, one writer, and a file that appears only when
+//! it is complete.
 
-use std::{fs::File, io, ops::Range, os::unix::fs::FileExt, path::Path};
+use std::{fs::File, io, os::unix::fs::FileExt, path::Path};
 
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -13,7 +13,7 @@ use crate::{
         error::{Error, Result, chain},
         limits::Limit,
     },
-    services::store::{ObjectInfo, ProgressFn, partial_file},
+    services::store::{ObjectPart, ProgressFn, partial_file},
 };
 
 const RANGE: u64 = 8 << 20;
@@ -23,22 +23,20 @@ const QUEUE: usize = 16;
 
 type Piece = (u64, Bytes);
 
-/// These ranges of `found` in a new file `to` of its size. Where there is one already, nothing is
-/// replaced and it is an error.
-pub(crate) async fn ranges(
+/// Writes these parts to the new file `to` of `size` bytes. Fails if `to` exists.
+pub(crate) async fn parts(
     store: &S3Store,
-    key: &str,
-    found: &ObjectInfo,
-    wanted: &[Range<u64>],
+    wanted: &[ObjectPart<'_>],
+    size: u64,
     to: &Path,
     progress: ProgressFn<'_>,
 ) -> Result<()> {
-    let partial = partial_file::create(to, found.size).await?;
+    let partial = partial_file::create(to, size).await?;
     let file = partial.reopen().map_err(|error| Error::io("can't write", to, &error))?;
     let (sink, pieces) = mpsc::channel(QUEUE);
     // One writer: two threads in one file would only wait for each other's lock.
     let writer = tokio::task::spawn_blocking(move || write(&file, pieces));
-    let received = receive(store, key, found, wanted, sink, progress).await;
+    let received = receive(store, wanted, sink, progress).await;
     let written = writer.await.map_err(|error| Error::internal("a file task failed").why(error))?;
     written.map_err(|error| Error::io("can't write", to, &error))?;
     received?;
@@ -54,33 +52,35 @@ fn write(file: &File, mut pieces: mpsc::Receiver<Piece>) -> io::Result<()> {
 
 async fn receive(
     store: &S3Store,
-    key: &str,
-    found: &ObjectInfo,
-    wanted: &[Range<u64>],
+    wanted: &[ObjectPart<'_>],
     sink: mpsc::Sender<Piece>,
     progress: ProgressFn<'_>,
 ) -> Result<()> {
-    let requests = wanted.iter().flat_map(|range| {
+    let requests = wanted.iter().flat_map(|part| {
+        let range = &part.range;
         let count = range.end.saturating_sub(range.start).div_ceil(RANGE);
         let starts = (0..count).map(|n| range.start + n * RANGE);
-        starts.map(|start| start..range.end.min(start + RANGE))
+        starts.map(|start| ObjectPart {
+            range: start..range.end.min(start + RANGE),
+            at: part.at + (start - range.start),
+            ..*part
+        })
     });
-    let receiving = requests.map(|range| receive_range(store, key, found, range, &sink, progress));
+    let receiving = requests.map(|part| receive_part(store, part, &sink, progress));
     stream::iter(receiving).buffer_unordered(IN_FLIGHT).try_collect().await
 }
 
-async fn receive_range(
+async fn receive_part(
     store: &S3Store,
-    key: &str,
-    found: &ObjectInfo,
-    range: Range<u64>,
+    part: ObjectPart<'_>,
     sink: &mpsc::Sender<Piece>,
     progress: ProgressFn<'_>,
 ) -> Result<()> {
+    let ObjectPart { key, range, .. } = &part;
     let mut at = range.start;
     let mut attempts = RETRY.within(Limit::AwsPatience.time());
     let cut = loop {
-        match receive_once(store, key, found, &mut at, range.end, sink, progress).await? {
+        match receive_once(store, &part, &mut at, sink, progress).await? {
             None => return Ok(()),
             Some(why) if !attempts.again().await => break why,
             // The next attempt goes on where this one was cut.
@@ -91,16 +91,17 @@ async fn receive_range(
     Err(store.cut(key, format!("got {got} of {wanted} bytes from byte {start} on{cut}"), &attempts))
 }
 
-/// Moves `at` on by what arrives. Some(why) when the body ends before `end`.
+/// Moves `at`, an offset in the object, on by what arrives. Some(why) when the body ends before the
+/// part.
 async fn receive_once(
     store: &S3Store,
-    key: &str,
-    found: &ObjectInfo,
+    part: &ObjectPart<'_>,
     at: &mut u64,
-    end: u64,
     sink: &mpsc::Sender<Piece>,
     progress: ProgressFn<'_>,
 ) -> Result<Option<String>> {
+    let ObjectPart { key, found, range, at: to } = part;
+    let end = range.end;
     let mut answer =
         match store.open(key, Some(format!("bytes={at}-{}", end - 1)), found.etag.clone()).await {
             Ok(answer) => answer,
@@ -122,8 +123,8 @@ async fn receive_once(
             None => return Ok(Some(String::new())),
         };
         let len = bytes.len() as u64;
-        if sink.send((*at, bytes)).await.is_err() {
-            // The writer stopped, and `ranges` will report why; its words must not be drowned by
+        if sink.send((to + (*at - range.start), bytes)).await.is_err() {
+            // The writer stopped, and `parts` will report why; its words must not be drowned by
             // ours.
             return Err(Error::internal(reading(store, key)).why("the file can't be written"));
         }

@@ -14,7 +14,7 @@ mod read;
 mod tests;
 mod upload;
 
-use std::{ops::Range, path::Path};
+use std::path::Path;
 
 use aws_sdk_s3::{
     operation::list_objects_v2::ListObjectsV2Output, primitives::ByteStream,
@@ -36,7 +36,7 @@ use crate::{
     services::{
         aws::{failure::Failure, pages::Pages},
         store::{
-            Content, ListedObject, Metadata, ObjectInfo, ProgressFn, Put,
+            Content, ListedObject, Metadata, ObjectInfo, ObjectPart, ProgressFn, Put,
             background::Caller,
             check_key,
             composed::{Composed, ComposedPut},
@@ -119,24 +119,23 @@ impl S3Store {
     ) -> Result<Option<ObjectInfo>> {
         match self.head(key).await? {
             Some(found) => {
-                let whole = Range { start: 0, end: found.size };
-                let fetched = download::ranges(self, key, &found, &[whole], to, progress).await;
-                fetched.map(|()| Some(found))
+                let whole = ObjectPart { key, found: &found, range: 0..found.size, at: 0 };
+                download::parts(self, &[whole], found.size, to, progress).await?;
+                Ok(Some(found))
             }
             None => Ok(None),
         }
     }
 
-    pub(crate) async fn fetch_ranges(
+    pub(crate) async fn fetch_parts(
         &self,
-        key: &str,
-        found: &ObjectInfo,
-        ranges: &[Range<u64>],
+        parts: &[ObjectPart<'_>],
+        size: u64,
         to: &Path,
         progress: ProgressFn<'_>,
     ) -> Result<()> {
-        check_key(key)?;
-        download::ranges(self, key, found, ranges, to, progress).await
+        parts.iter().try_for_each(|part| check_key(part.key))?;
+        download::parts(self, parts, size, to, progress).await
     }
 
     pub(crate) async fn list(
