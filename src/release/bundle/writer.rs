@@ -95,7 +95,7 @@ pub(crate) fn write_with(
     let files = out.put_files(threads, planned, segments)?;
     let manifest = BundleManifest::new(header.source_digest, header.terraform, files);
     let bytes = manifest.to_bytes()?;
-    let packed = pack(&mut Deflater::new(), MANIFEST.to_owned(), false, &bytes)?;
+    let packed = pack(&mut Deflater::new()?, MANIFEST.to_owned(), false, &bytes)?;
     out.put(packed)?;
     out.finish()?;
     partial.keep();
@@ -171,7 +171,7 @@ impl<'a> BundleOutput<'a> {
         in_order(
             threads,
             items,
-            || Ok(Deflater::new()),
+            Deflater::new,
             |deflater, planned| {
                 let content = read_small(&planned, progress)?;
                 pack(deflater, planned.file.name, planned.file.executable, &content)

@@ -115,7 +115,7 @@ fn reference_bundle() {
     let mut deflated = Zip::file("c-1/.terraform/x", b"");
     let content = b"0123456789".repeat(10);
     let mut compressed = Vec::new();
-    codec::Deflater::new().append(&content, &mut compressed).unwrap();
+    codec::Deflater::new().unwrap().append(&content, &mut compressed).unwrap();
     (deflated.method, deflated.crc) = (8, crc32fast::hash(&content));
     (deflated.size, deflated.local_size, deflated.compressed) = (100, 100, compressed.len() as u32);
     deflated.data = compressed;
@@ -256,7 +256,7 @@ fn hostile_headers() {
 fn bombs() {
     let zeros = vec![0; 50 << 20];
     let mut data = Vec::new();
-    codec::Deflater::new().append(&zeros, &mut data).unwrap();
+    codec::Deflater::new().unwrap().append(&zeros, &mut data).unwrap();
     let mut bomb = Zip::file("c-1/bomb", b"");
     (bomb.method, bomb.crc, bomb.compressed) = (8, crc32fast::hash(&zeros), data.len() as u32);
     (bomb.size, bomb.local_size) = (zeros.len() as u32, zeros.len() as u32);
