@@ -6,15 +6,15 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::base::{
-    checkout_path,
-    error::{Error, Result},
-    log::Log,
-    process_env::ProcessEnv,
+use crate::{
+    base::{
+        checkout_path,
+        error::{Error, Result},
+        log::Log,
+        process_env::ProcessEnv,
+    },
+    services::ci::container_action::{WORKSPACE, is_container_action},
 };
-
-/// Where the runner mounts the checkout into a container action.
-const IN_CONTAINER: &str = "/github/workspace";
 
 /// The folder, which exists.
 #[derive(Clone, Debug)]
@@ -32,9 +32,7 @@ impl CacheDir {
     pub(crate) fn open(folder: &Path, environment: &ProcessEnv) -> Result<Self> {
         let failed = |error: io::Error| Error::io("cannot create the cache", folder, &error);
         let absolute = std::path::absolute(folder).map_err(failed)?;
-        if environment.get("GITHUB_WORKSPACE") == Some(IN_CONTAINER)
-            && !is_seen_outside(&absolute, environment)
-        {
+        if is_container_action(environment) && !is_seen_outside(&absolute, environment) {
             return Err(Error::input(format!(
                 "`cache-dir` is `{}`, which other steps cannot see",
                 folder.display()
@@ -79,7 +77,7 @@ impl CacheDir {
 }
 
 fn is_seen_outside(path: &Path, environment: &ProcessEnv) -> bool {
-    let seen = [Some(IN_CONTAINER), environment.get("HOME")];
+    let seen = [Some(WORKSPACE), environment.get("HOME")];
     seen.iter().flatten().any(|folder| path.starts_with(folder))
         && !path.components().any(|it| it.as_os_str() == "..")
 }

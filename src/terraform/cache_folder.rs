@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use crate::{
     base::{process_env::ProcessEnv, run_as::RunAs},
-    services::ci::host::Host,
+    services::ci::{container_action::is_container_action, host::Host},
 };
 
 /// The file in a folder of the cache that a run locks while it downloads into it.
@@ -47,11 +47,12 @@ pub(crate) fn open_for_us(below: &Path, host: &Host) -> Option<PathBuf> {
 /// Returns where the folder `below` can be, in the order in which the places are tried.
 pub(crate) fn places(below: &Path, environment: &ProcessEnv) -> Vec<PathBuf> {
     let variable = |name| environment.get(name).map(PathBuf::from);
-    let candidates = [
-        variable("RUNNER_TOOL_CACHE"),
-        variable("XDG_CACHE_HOME"),
-        variable("HOME").map(|home| home.join(".cache")),
-    ];
+    // A container action gets the variable, but the runner does not mount the folder. One that
+    // cdflow creates would be lost at the end of the step.
+    let tools = variable("RUNNER_TOOL_CACHE")
+        .filter(|folder| !is_container_action(environment) || folder.is_dir());
+    let candidates =
+        [tools, variable("XDG_CACHE_HOME"), variable("HOME").map(|home| home.join(".cache"))];
     let bases = candidates.into_iter().flatten().filter(|base| base.is_absolute());
     bases.map(|base| base.join("cdflow").join(below)).collect()
 }

@@ -2,6 +2,7 @@
 
 mod actions_event;
 mod actions_run;
+pub(crate) mod container_action;
 mod default_version;
 mod fork_guard;
 pub(crate) mod host;

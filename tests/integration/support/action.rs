@@ -55,6 +55,8 @@ impl<'a> Job<'a> {
             ("HOME", "/github/home"),
             ("RUNNER_OS", "Linux"),
             ("RUNNER_TEMP", "/github/runner_temp"),
+            // The runner passes it on, but does not mount the folder.
+            ("RUNNER_TOOL_CACHE", "/opt/hostedtoolcache"),
         ];
         let environment =
             environment.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
