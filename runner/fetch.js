@@ -44,7 +44,7 @@ function pinned() {
     throw new Failure(
       2,
       'this commit of the Action names no release of cdflow: `runner/pinned.json` is empty',
-      'use a commit of a major tag such as `v1`: the release workflow fills the file there',
+      'use the commit of a tag such as `action-v1.2.3`: the release workflow fills the file there',
     );
   }
   const platform = `${process.platform}-${process.arch}`;

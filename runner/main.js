@@ -63,7 +63,7 @@ function cannotStart(program, why) {
   return new Failure(
     2,
     `cannot start cdflow: \`${program}\`, ${why}`,
-    'run the job on a Linux with glibc 2.36 or newer that executes files of the tool cache',
+    'run the job on a Linux with glibc 2.34 or newer that executes files of the tool cache',
     'use the Action in its container, which needs Docker',
   );
 }

@@ -58,3 +58,61 @@ fn the_manual_pages_are_published() {
     let of = |verb: &str| publish.lines().any(|line| line.contains(verb) && line.contains(files));
     assert!(of("gh release create") && of("gh release upload"), "{publish}");
 }
+
+/// Checks that the program of a release is published before the commit that pins it.
+const GH: &str = r#"#!/bin/sh
+set -eu
+case "$1 $2" in
+"auth setup-git") ;;
+"release create") git ls-remote --tags origin >before; echo "$@" >published ;;
+*) exit 1 ;;
+esac
+"#;
+
+#[test]
+fn the_commit_of_a_release_pins_the_image_and_the_programs() {
+    let sandbox = Sandbox::new();
+    let programs = sandbox.root().join("programs");
+    fs::create_dir(&programs).unwrap();
+    fs::write(programs.join("gh"), GH).unwrap();
+    fs::set_permissions(programs.join("gh"), fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap());
+    let run = |script: &str| {
+        let step = [
+            ("TAG", "v1.2.3"),
+            ("IMAGE", "ghcr.io/org/cdflow-action"),
+            ("DIGEST", "sha256:0a1b"),
+            ("GITHUB_SERVER_URL", "https://github.com"),
+            ("GITHUB_REPOSITORY", "org/cdflow-action"),
+        ];
+        Runner::new("bash", ["-e", "-c", script], &sandbox).env("PATH", &path).envs(step).run()
+    };
+    let repository = in_repository("");
+    run(&format!(
+        "git init --quiet --bare ../origin
+        git init --quiet . && git remote add origin ../origin
+        cp -r '{0}/runner' '{0}/action.yml' .
+        git add --all && git -c user.name=a -c user.email=a commit --quiet --message Code
+        for architecture in amd64 arm64; do
+            echo $architecture >cdflow
+            tar --create --gzip --file cdflow-$TAG-linux-$architecture.tar.gz cdflow
+        done
+        rm cdflow && echo man >cdflow-$TAG-man.tar.gz && echo sums >SHA256SUMS",
+        repository.display()
+    ))
+    .success();
+    run(&script("Pin the image and the binaries, publish, move the major tag")).success();
+    run("cat before").success().stdout_is("");
+    run("cat published").success().stdout_has("cdflow-v1.2.3-linux-arm64.tar.gz");
+    let pinned = run("git clone --quiet --branch v1 ../origin ../pinned
+        cd ../pinned && git rev-parse HEAD action-v1.2.3 | sort --unique | wc --lines
+        grep image: action.yml && cat runner/pinned.json");
+    pinned
+        .success()
+        .stdout_has("1\n")
+        .stdout_has("image: docker://ghcr.io/org/cdflow-action@sha256:0a1b")
+        .stdout_has("https://github.com/org/cdflow-action/releases/download/v1.2.3")
+        // The sums of the two programs.
+        .stdout_has("d54d20eadbec9c9c")
+        .stdout_has("c1669e1d8edca987");
+}
