@@ -1,6 +1,7 @@
 //! Programs of a release that judge its plan before it is applied, or follow its apply.
 
-use crate::support::{Aws, DEV, Output, Project, Runner};
+use crate::schemas::problems;
+use crate::support::{Aws, DEV, Mirror, Output, Project, Runner, in_repository, terraform};
 use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -17,6 +18,56 @@ with open(os.environ["CDFLOW_HOOK_REPORT"], "w") as report:
     report.write("<!-- cdflow:changes -->")
 sys.exit(1 if bad else 0)
 "##;
+
+/// Planned without AWS. checkov complains about all of it.
+const RISKY: &str = r#"terraform {
+  required_providers {
+    aws = {
+      source  = "hashicorp/aws"
+      version = "5.100.0"
+    }
+  }
+}
+
+provider "aws" {
+  region                      = "eu-west-1"
+  access_key                  = "none"
+  secret_key                  = "none"
+  skip_credentials_validation = true
+  skip_requesting_account_id  = true
+  skip_metadata_api_check     = true
+}
+
+variable "password" {
+  type      = string
+  sensitive = true
+}
+
+resource "aws_s3_bucket" "data" {
+  bucket = "data"
+}
+
+resource "aws_db_instance" "orders" {
+  identifier          = "orders"
+  engine              = "postgres"
+  instance_class      = "db.t3.micro"
+  allocated_storage   = 20
+  username            = "app"
+  password            = var.password
+  publicly_accessible = true
+  skip_final_snapshot = true
+}
+
+resource "aws_security_group" "open" {
+  name = "open"
+  ingress {
+    from_port   = 22
+    to_port     = 22
+    protocol    = "tcp"
+    cidr_blocks = ["0.0.0.0/0"]
+  }
+}
+"#;
 
 fn script(project: &Project, name: &str, text: &str) {
     project.write(name, text);
@@ -338,4 +389,90 @@ fn documents_of_hooks_have_no_secret() {
     let outputs: Value = serde_json::from_str(&outputs).unwrap();
     let names: Vec<&String> = outputs.as_object().unwrap().keys().collect();
     assert_eq!(names, ["fine", "greeting"]);
+}
+
+const PLAN_OUT: &str = "--plan-out=../plan";
+
+/// What checkov says of a plan: each check with its result and its resource.
+fn findings(json: &Value) -> Vec<String> {
+    let results = &json["results"];
+    let checks = ["passed_checks", "failed_checks"];
+    let all = checks.iter().flat_map(|kind| results[kind].as_array().unwrap());
+    let mut all: Vec<String> = all
+        .map(|it| format!("{} {} {}", it["check_id"], it["check_result"]["result"], it["resource"]))
+        .collect();
+    all.sort();
+    all
+}
+
+#[test]
+fn checkov_finds_the_same_in_a_masked_plan() {
+    let program = in_repository("target/checkov/bin/checkov");
+    assert!(program.exists(), "`{}` is missing: run `make test`", program.display());
+    let checkov = format!(
+        "'{}' --framework terraform_plan --compact --skip-download --soft-fail",
+        program.display()
+    );
+    let project = Project::local("storage").with_aws_provider();
+    project.write("infra/main.tf", RISKY);
+    project.edit_json("config/common.json", |values| values["password"] = json!("hunter-Zz91-pw"));
+    let work = project.sandbox().work();
+    let (masked, raw) = (work.join("masked.json"), work.join("raw.json"));
+    let out = masked.display();
+    let hook = format!(
+        "exec {checkov} --output sarif --output json --file \"$CDFLOW_PLAN_JSON\" \
+         --output-file-path \"$CDFLOW_HOOK_REPORT,{out}\""
+    );
+    script(&project, "hooks/checkov.sh", &format!("#!/bin/sh\n{hook}\n"));
+    project.append("cdflow.yml", "hooks: {on-plan: [hooks/checkov.sh]}\n");
+    project.commit("checkov");
+    project.release("1");
+    let (planned, report) =
+        reported(&project, project.cdflow(["deploy", "live", "1", "--plan-only", PLAN_OUT]));
+    planned.success().lacks("hunter-Zz91");
+    let shown = report["hooks"][0]["report"].as_str().unwrap();
+    assert!(shown.contains("CKV_AWS_17") && !shown.contains("hunter-Zz91"), "{report}");
+
+    // The same plan as Terraform shows it.
+    let plain = |arguments: &[&str]| {
+        let terraform = terraform(project.sandbox(), project.path("infra"), arguments);
+        let run = terraform.providers(&Mirror::aws()).env("TF_VAR_password", "hunter-Zz91-pw");
+        run.run().success().stdout.clone()
+    };
+    plain(&["init", "-input=false"]);
+    plain(&["plan", "-input=false", "-out=../../raw.plan"]);
+    fs::write(&raw, plain(&["show", "-json", "../../raw.plan"])).unwrap();
+    let own = format!("{checkov} --file {} --output json", raw.display());
+    let own = Runner::new("sh", ["-c", &own], project.sandbox()).run();
+    let read =
+        |path| -> Value { serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap() };
+    assert!(fs::read_to_string(&raw).unwrap().contains("hunter-Zz91"));
+    assert!(!fs::read_to_string(&masked).unwrap().contains("hunter-Zz91"));
+    let found = findings(&own.success().json());
+    assert!(found.iter().any(|it| it.contains("FAILED")) && found.len() > 20, "{found:?}");
+    assert_eq!(findings(&read(&masked)), found);
+
+    // It is what Terraform documents, with the same keys.
+    let written = work.join("plan/plan.tfplan.json");
+    let documents = [written.clone(), raw.clone()];
+    assert_eq!(problems("../../tests/fixtures/terraform-plan.schema.json", &documents), "");
+    let (ours, theirs) = (read(&written), read(&raw));
+    assert_eq!(ours["resource_changes"][0]["change"]["after"]["password"], "***");
+    assert_eq!(shape(&ours), shape(&theirs));
+    let mut wrong = ours;
+    wrong["resource_changes"][0]["change"]["actions"] = json!(["destroy"]);
+    fs::write(&written, wrong.to_string()).unwrap();
+    let found = problems("../../tests/fixtures/terraform-plan.schema.json", &documents);
+    assert!(found.contains("resource_changes[0].change.actions"), "{found}");
+}
+
+/// The keys and the lengths of lists, without values.
+fn shape(value: &Value) -> Value {
+    match value {
+        Value::Object(keys) => {
+            keys.iter().map(|(key, value)| (key.clone(), shape(value))).collect()
+        }
+        Value::Array(items) => items.iter().map(shape).collect(),
+        _ => Value::Null,
+    }
 }
