@@ -84,22 +84,42 @@ boto3.client("s3", endpoint_url=sys.argv[1], region_name="eu-west-1", aws_access
 
 
 class Cost:
-    """Of a program and of all that it starts: seconds, seconds of CPU."""
+    """Of a program and of all that it starts: seconds, seconds of CPU. `last`: the same from the line `since` of its output on."""
 
-    def __init__(self, arguments, folder, env):
+    def __init__(self, arguments, folder, env, since=None):
         before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
-        done = subprocess.run(arguments, cwd=folder, env=env, capture_output=True, text=True)
+        pipe = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+        process = subprocess.Popen(arguments, cwd=folder, env=env, **pipe)
+        lines, self.last = [], None
+        for line in process.stdout:
+            lines.append(line)
+            if since and line.strip().endswith(since):
+                self.last = (time.monotonic() - began, cpu_of(process.pid))
+        code = process.wait()
         self.wall = time.monotonic() - began
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         self.cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-        self.text = done.stdout + done.stderr
-        if done.returncode:
-            sys.exit(f"{arguments} ended with {done.returncode}:\n{self.text}")
+        self.text = "".join(lines)
+        if code:
+            sys.exit(f"{arguments} ended with {code}:\n{self.text}")
+        if since:
+            self.last = Part(self.wall - self.last[0], self.cpu - self.last[1])
 
     def __add__(self, other):
         self.wall += other.wall
         self.cpu += other.cpu
         return self
+
+
+class Part:
+    def __init__(self, wall, cpu):
+        self.wall, self.cpu = wall, cpu
+
+
+def cpu_of(pid):
+    """Seconds of CPU of a running program, and of those of its programs that have ended."""
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return sum(int(ticks) for ticks in fields[11:15]) / os.sysconf("SC_CLK_TCK")
 
 
 class Bench:
@@ -223,14 +243,7 @@ class S3:
         pipe = subprocess.PIPE
         self.process = subprocess.Popen([sys.executable, "-I", here], stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True)
         self.address = self.process.stdout.readline().strip()
-        self.env = {
-            **bench.env,
-            "AWS_ENDPOINT_URL": self.address,
-            "AWS_REGION": "eu-west-1",
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",
-            "AWS_EC2_METADATA_DISABLED": "true",
-        }
+        self.env = aws_environment(bench, self.address)
 
     def make(self, bucket):
         import boto3
@@ -250,6 +263,17 @@ class S3:
     def end(self):
         self.process.stdin.close()
         self.process.wait()
+
+
+def aws_environment(bench, address):
+    return {
+        **bench.env,
+        "AWS_ENDPOINT_URL": address,
+        "AWS_REGION": "eu-west-1",
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
 
 
 def remote_scheme(bucket):
@@ -284,8 +308,9 @@ def remote(bench, s3):
         shutil.rmtree(work)
         for row, version in ((first, "1"), (second, "2")):
             theirs = s3.measured(lambda: predecessor(bench, s3, folder, f"{bucket}", f"old-{version}"))
-            ours = s3.measured(lambda: Cost([str(BINARY), "release", version], folder, s3.env))
-            pipeline = s3.measured(lambda: tools(bench, s3, folder, f"{bucket}", f"zip-{version}")) if shutil.which("aws") else None
+            ours = s3.measured(lambda: Cost([str(BINARY), "release", version], folder, s3.env, since="Bundle"))
+            has_tools = shutil.which("aws") and shutil.which("zip")
+            pipeline = s3.measured(lambda: tools(bench, s3, folder, f"{bucket}", f"zip-{version}")) if has_tools else None
             row.append((theirs, ours, pipeline))
             with open(folder / "infra/main.tf", "a") as code:
                 code.write(f"# {number} {version}\n")
@@ -294,36 +319,95 @@ def remote(bench, s3):
 
 
 def predecessor(bench, s3, folder, bucket, key):
+    """`last` is without Terraform."""
     work, archive = bench.fresh("work"), bench.fresh("bundle.zip")
     shutil.copytree(folder / "infra", work)
     cost = bench.run("terraform", "init", "-backend=false", folder=work)
     real = bench.fresh("real")
     shutil.copytree(work, real)
-    cost += bench.python(ZIP, real, archive, "ZIP_DEFLATED")
-    cost += bench.python(UPLOAD, s3.address, archive, bucket, key)
+    packed = bench.python(ZIP, real, archive, "ZIP_DEFLATED")
+    packed += bench.python(UPLOAD, s3.address, archive, bucket, key)
     for path in (work, real):
         shutil.rmtree(path)
     archive.unlink()
+    cost.last = packed
+    cost += packed
     return cost
 
 
 def tools(bench, s3, folder, bucket, key):
-    """zip -1 into `aws s3 cp`."""
+    """zip -1 into `aws s3 cp`. `last` is without Terraform."""
     work = bench.fresh("work")
     shutil.copytree(folder / "infra", work)
     cost = bench.run("terraform", "init", "-backend=false", folder=work)
-    cost += Cost(["sh", "-c", f"zip -1 -q -r - . | aws s3 cp - s3://{bucket}/{key}"], work, s3.env)
+    cost.last = Cost(["sh", "-c", f"zip -1 -q -r - . | aws s3 cp - s3://{bucket}/{key}"], work, s3.env)
+    cost += cost.last
     shutil.rmtree(work)
     return cost
 
 
 def compare_remote(title, rows):
-    pairs = [(theirs[0], ours[0]) for theirs, ours, _ in rows]
-    compare(title, pairs)
+    compare(title, [(theirs[0], ours[0]) for theirs, ours, _ in rows])
     bytes_of = lambda which: statistics.median(row[which][1] for row in rows)
     print(f"{'  bytes sent':46} {bytes_of(0):12,.0f} {bytes_of(1):12,.0f}")
+    compare("  packing and uploading alone", [(theirs[0].last, ours[0].last) for theirs, ours, _ in rows])
     if all(pipeline for _, _, pipeline in rows):
-        compare("  against zip -1 | aws s3 cp", [(pipeline[0], ours[0]) for _, ours, pipeline in rows])
+        compare("  the same, against zip -1 | aws s3 cp", [(pipeline[0].last, ours[0].last) for _, ours, pipeline in rows])
+
+
+def shared(bench, s3):
+    """A first and a second release with `providers: shared`. The costs, with the bytes that they sent."""
+    folder = bench.place / "remote/component"
+    manifest = json.loads((folder / "cdflow.yml").read_text())
+    (folder / "cdflow.yml").write_text(json.dumps({**manifest, "release": {"providers": "shared"}}))
+    bench.commit_change(folder)
+    rows = []
+    for number in range(ROUNDS):
+        bucket = f"shared-{number}"
+        s3.make(bucket)
+        (folder / "account-scheme.json").write_text(json.dumps(remote_scheme(bucket)))
+        release = lambda version: s3.measured(lambda: Cost([str(BINARY), "release", version], folder, s3.env, since="Bundle"))
+        first = release("1")
+        with open(folder / "infra/main.tf", "a") as code:
+            code.write(f"# shared {number}\n")
+        bench.commit_change(folder)
+        rows.append((first, release("2")))
+    return rows
+
+
+def show_shared(rows):
+    print("\nproviders: shared, to S3; packing and uploading alone")
+    for which, title in enumerate(("first release", "second release")):
+        wall = statistics.median(row[which][0].last.wall for row in rows)
+        sent = statistics.median(row[which][1] for row in rows)
+        print(f"{title:46} {wall:8.3f} s {sent:12,.0f} bytes sent")
+
+
+def status(bench):
+    """`status` of 200 environments with 1,000 runs each, in an S3 that waits 30 ms before each answer."""
+    environments, runs, delay = 200, 1_000, 30
+    here = pathlib.Path(__file__).parent / "ledgers.py"
+    arguments = [sys.executable, "-I", here, str(environments), str(runs), str(delay)]
+    with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
+        address = server.stdout.readline().strip()
+        folder = bench.component("infrastructure", {"infra/main.tf": ""})
+        folder = folder.rename(folder.parent / "status")
+        manifest = {"account-scheme-url": "./account-scheme.json", "team": "bench", "component": "status", "type": "infrastructure"}
+        (folder / "cdflow.yml").write_text(json.dumps(manifest))
+        (folder / "account-scheme.json").write_text(json.dumps(remote_scheme("bench")))
+        bench.commit(folder)
+        env = aws_environment(bench, address)
+        asked = lambda: int(urllib.request.urlopen(f"{address}/requests").read())
+        costs, before = [], asked()
+        for _ in range(ROUNDS):
+            costs.append(Cost([str(BINARY), "status"], folder, env))
+            if costs[-1].text.count("env-") < environments:
+                sys.exit(f"status lacks environments:\n{costs[-1].text}")
+        requests = (asked() - before) // ROUNDS
+        server.stdin.close()
+    wall, cpu = (statistics.median(values) for values in ([it.wall for it in costs], [it.cpu for it in costs]))
+    what = f"status of {environments} environments, {runs:,} runs each"
+    print(f"\n{what:46} {wall:8.3f} s, {cpu:.3f} s of CPU, {requests:,} requests with {delay} ms each")
 
 
 def plain(bench, folder, greeting):
@@ -404,13 +488,16 @@ def main():
         s3 = S3(bench)
         try:
             init, first, second = remote(bench, s3)
+            sharing = shared(bench, s3)
         finally:
             s3.end()
         compare_remote("first release of the AWS provider, to S3", first)
         compare_remote("second release, same provider, to S3", second)
         wall, cpu = (statistics.median(values) for values in ([it.wall for it in init], [it.cpu for it in init]))
         print(f"{'  of these, terraform init':46} {wall:8.3f} {'':8} {'':7} {cpu:7.3f} s")
-        print("Seconds, medians; both columns with Terraform's own part. `CPU`: before / cdflow.")
+        print("Seconds, medians; with Terraform's own part, unless a row says otherwise. `CPU`: before / cdflow.")
+        show_shared(sharing)
+        status(bench)
         compare_deploys(deploys(bench))
     finally:
         shutil.rmtree(place)
