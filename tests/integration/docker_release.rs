@@ -1,7 +1,7 @@
 //! Components of type `docker`: an image is built by a real engine, pushed to a registry that
 //! stands for ECR, and deployed by its digest.
 
-use crate::support::github::GitHub;
+use crate::support::github::{GitHub, TOKEN};
 use crate::support::{
     Aws, Company, Lab, Output, Podman, Project, RELEASE, Runner, Sandbox, git, pull_request_event,
 };
@@ -538,6 +538,67 @@ fn what_a_pull_request_built_is_what_is_released_after_the_merge() {
     project.git(["revert", "--no-edit", "HEAD"]);
     fs::remove_file(project.bundle("pr-7-abcdef0")).unwrap();
     on_actions(&project, &github, false, "6").success().stdout_has("Build the image");
+}
+
+/// From the pull request to the deploy: the release of the squashed commit has the image that the
+/// pull request built, and only the change that it showed is applied.
+#[test]
+fn the_image_that_was_reviewed_is_the_one_that_is_deployed() {
+    let (project, lab, github) = (local("docker-reviewed"), Lab::get(), GitHub::start());
+    lab.relay(github.url().rsplit(':').next().unwrap().parse().unwrap());
+    project.write("Dockerfile", "FROM busybox\nRUN head -c 16 /dev/urandom > /message\n");
+    project.commit("Not reproducible");
+    release(&project, "1-aaaaaaa").success();
+    in_lab(&project, &["deploy", "live", "1-aaaaaaa"]).run().success();
+    let pull_request = |number: u64, version: &str| {
+        let head = project.head();
+        github.world().pull_request(number, &head);
+        let event = pull_request_event(number, &head, "open", &[]);
+        for arguments in [&["release", version][..], &["deploy", "live", version, "--plan-only"]] {
+            project
+                .for_pull_request(&github, &event, number, arguments)
+                .in_lab(lab)
+                .run()
+                .success();
+        }
+        github.world().review(number, "grace", "APPROVED");
+        project.git(["commit", "--quiet", "--allow-empty", "--message", "Squashed"]);
+        let mut world = github.world();
+        let merged = world.pull_requests.get_mut(&number).unwrap();
+        (merged.is_open, merged.is_merged) = (false, true);
+        merged.merge_commit_sha = Some(project.head());
+    };
+    let deploy = |version: &str| {
+        let runner = in_lab(&project, &["deploy", "live", version, "--reviewed"]);
+        let runner = runner.envs(github.env()).env("GITHUB_TOKEN", TOKEN);
+        runner.env("GITHUB_EVENT_NAME", "push").run()
+    };
+    let queue = "\nresource \"terraform_data\" \"queue\" {\n  input = \"one\"\n}\n";
+    project.append("infra/main.tf", queue);
+    project.commit("A queue");
+    pull_request(7, "pr-7-abcdef0");
+    on_actions(&project, &github, false, "2-bbbbbbb")
+        .success()
+        .stdout_has("Reuse the image of pr-7-abcdef0");
+    deploy("2-bbbbbbb")
+        .success()
+        .stdout_has("The plan does what pull request #7 showed, approved by grace");
+    let reviewed = released(&project, "pr-7-abcdef0")["image_id"].clone();
+    let output = ["shell", "live", "--", "terraform", "output", "-json"];
+    let deployed = in_lab(&project, &output).run().success().json();
+    assert_eq!(deployed["release"]["value"]["image_id"], reviewed);
+
+    // The state changes between the review and the deploy.
+    project.edit("infra/main.tf", "\"one\"", "\"two\"").commit("Another queue");
+    pull_request(8, "pr-8-abcdef0");
+    on_actions(&project, &github, false, "3-ccccccc").success().stdout_has("Reuse the image of");
+    let forget = ["shell", "live", "--", "terraform", "state", "rm", "terraform_data.queue"];
+    in_lab(&project, &forget).run().success();
+    deploy("3-ccccccc")
+        .fails(3)
+        .stdout_has("the plan is not the one that pull request #8 showed for `live`")
+        .stdout_has("- terraform_data.queue:");
+    assert_eq!(project.ledger("live").len(), 2);
 }
 
 /// Docker pushes to a registry on localhost without TLS, podman only if its settings say so.
