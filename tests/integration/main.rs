@@ -60,6 +60,7 @@ mod merge_queue;
 mod migration;
 mod notify;
 mod oidc;
+mod opentofu;
 mod operations;
 mod platforms;
 mod policy;

@@ -4,7 +4,8 @@
 use crate::support::silent::{Reply, answering, full};
 use crate::support::{
     Fault, MirrorServer, Output, Project, Runner, SigningKey, ToolMirror, archive, archive_name,
-    on_a_small_disk, path_without_terraform, real_terraform, signature_name, stamped,
+    archive_of_link, on_a_small_disk, path_without_terraform, platform, real_terraform,
+    signature_name, stamped,
 };
 use serde_json::{Value, json};
 use std::fs;
@@ -69,7 +70,9 @@ impl Bare {
     pub(crate) fn rejects(&self, code: i32, says: &str) -> Output {
         let output = self.releasing("1").run();
         output.fails(code).stderr_has(says);
-        assert_eq!(self.cached(), Vec::<PathBuf>::new(), "{output}");
+        let mut left = walk(&self.cache());
+        left.retain(|path| !path.ends_with(".lock"));
+        assert_eq!(left, Vec::<PathBuf>::new(), "{output}");
         output
     }
 }
@@ -152,11 +155,42 @@ fn each_source_chooses_its_version() {
         let made = [&made["name"], &made["version"]].map(|it| it.as_str().unwrap()).join(" ");
         assert_eq!(made, chosen, "{source}: {output}");
     }
-    // A program in PATH that fits is used as it is.
-    let bare = Bare::new("path");
+}
+
+/// Sources that are neither a file of the component nor a flag.
+#[test]
+fn a_folder_above_a_release_and_path_choose_a_version() {
+    let bare = Bare::new("above");
+    // Several components can be in one repository.
+    fs::create_dir(bare.project.path("app")).unwrap();
+    for name in ["cdflow.yml", "infra", "config", "platform-config"] {
+        fs::rename(bare.project.path(name), bare.project.path("app").join(name)).unwrap();
+    }
+    bare.project.edit("app/cdflow.yml", "./account-scheme.json", "../account-scheme.json");
+    let run = |arguments: &[&str]| bare.cdflow(arguments).cwd(bare.project.path("app"));
+    let release = |version| run(&["release", version, "--platform-config", "platform-config"]);
+    let made_with = |version: &str| bare.made_with(version)["version"].clone();
+
+    bare.project.write(".terraform-version", "1.10.5\n").commit("A version for all components");
+    let output = release("1").run();
+    output.success().stderr_has("terraform 1.10.5 from the mirror (required by .terraform-version");
+    assert_eq!(made_with("1"), "1.10.5");
+
+    // The release keeps its version.
+    bare.project.write(".terraform-version", "1.11.4\n").commit("Another version");
+    let output = run(&["deploy", "ci", "1"]).run();
+    output
+        .success()
+        .stderr_has("terraform 1.10.5 from the cache (required by the release: 1.10.5)");
+
+    // A program in PATH that fits is used as it is, whatever a mirror has.
     let path = std::env::var("PATH").unwrap();
-    let run = bare.releasing("1").env("PATH", path).args(["--terraform-version", "~> 1.11.0"]);
-    run.run().success().stderr_has("terraform 1.11.4 from PATH");
+    let output = release("2").env("PATH", &path).run();
+    output.success().stderr_has("terraform 1.11.4 from PATH (required by .terraform-version");
+    assert_eq!(made_with("2"), "1.11.4");
+    bare.project.remove(".terraform-version").commit("No version");
+    let output = release("3").env("PATH", path).run();
+    output.success().stderr_has("terraform 1.11.4 from PATH (no version is required)");
 }
 
 #[test]
@@ -242,6 +276,16 @@ fn nothing_that_is_not_signed_is_run() {
     })
     .rejects(9, "by a key that cdflow does not know")
     .stderr_has("add the mirror's key to `terraform-mirror-keys`");
+    change("expiredkey", &|bare, _| {
+        let key = SigningKey::expired();
+        bare.mirror.sign_by(&key, "terraform", version);
+        bare.project.edit_json("account-scheme.json", |scheme| {
+            scheme["terraform-mirror-keys"] = json!([key.public()]);
+        });
+        bare.project.commit("The key of last year");
+    })
+    .rejects(9, " has expired")
+    .stderr_has("the signature of `");
     change("twoprograms", &|bare, _| {
         let archive = archive("tofu", stamped(version));
         bare.mirror.add_archive("terraform", version, &archive);
@@ -253,7 +297,7 @@ fn nothing_that_is_not_signed_is_run() {
     })
     .rejects(9, "the program says that it is 1.11.0");
     change("foreign", &|bare, _| {
-        let foreign = stamped(version).replace("\"}'", "\", \"platform\": \"plan9_mips\"}'");
+        let foreign = stamped(version).replace(&platform(), "plan9_mips");
         assert!(foreign.contains("plan9"), "{foreign}");
         bare.mirror.add_archive("terraform", version, &archive("terraform", foreign));
     })
@@ -267,12 +311,27 @@ fn nothing_that_is_not_signed_is_run() {
     .lacks(".new-");
 }
 
+/// The sums list it, and a key that may sign has signed them.
+#[test]
+fn an_archive_without_the_program_or_with_more_is_rejected() {
+    let link = archive_of_link("terraform", &real_terraform());
+    for (name, archive, says) in [
+        ("noprogram", archive("LICENSE", "A license.\n"), "`terraform` is not in it"),
+        ("link", link, "`terraform` is not a regular file"),
+        ("outside", archive("../terraform", stamped("1.12.0")), "it contains `../terraform`"),
+    ] {
+        let bare = Bare::new(name);
+        bare.mirror.add_archive("terraform", "1.12.0", &archive);
+        bare.rejects(9, says).stderr_has("is not an archive of terraform");
+    }
+}
+
 #[test]
 fn constraints_that_nothing_satisfies() {
     let bare = Bare::new("unsatisfied");
     let output = bare.releasing("1").args(["--terraform-version", ">= 1.13"]).run();
     output.fails(2).stderr_has("no version of terraform at the mirror can be used");
-    output.stderr_has("it has 3 version(s), 1.10.5 to 1.12.0");
+    output.stderr_has("it has 3 version(s): 1.10.5, 1.11.4, 1.12.0\n");
     output.stderr_has("`terraform-version` of this run requires >= 1.13: none of them");
     let output = bare.releasing("1").args(["--terraform-version", "1.9.8x"]).run();
     output.fails(2).stderr_has("`1.9.8x` has `x` directly after the number");

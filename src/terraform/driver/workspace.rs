@@ -100,6 +100,7 @@ impl Initialised {
             .parse(&folder.host.log, &Interrupt::never(), |out| StateSummary::parse(out))
             .await?;
         if ended.code != 0 {
+            ended.stderr.lines().for_each(|line| folder.host.log.program_output(line));
             return Err(OutputLines::from_text(&ended.stderr)
                 .error(TerraformStep::Workspace, self.environment.as_str()));
         }

@@ -62,7 +62,7 @@ impl Choice<'_> {
             self.check_pick()?;
             let listing = site.versions();
             let listed = host.interrupt.or_cancel("reading the list of versions", listing).await?;
-            return self.best(&listed).ok_or_else(|| self.none_of(listed, site));
+            return self.best(&listed).ok_or_else(|| self.none_of(listed, site.name()));
         };
         Ok(version)
     }
@@ -207,20 +207,17 @@ impl Choice<'_> {
         }
     }
 
-    pub(super) fn none_of(&self, mut versions: Vec<Version>, site: &ToolSite) -> Error {
+    /// Returns the error that none of the versions of a site can be used, which names them.
+    pub(super) fn none_of(&self, mut versions: Vec<Version>, site: &str) -> Error {
         let name = self.flavor.name();
         versions.retain(|it| it.pre.is_empty() && it.build == BuildMetadata::EMPTY);
         versions.sort();
-        let error = Error::input(format!("no version of {name} at {} can be used", site.name()));
-        let (Some(first), Some(last)) = (versions.first(), versions.last()) else {
+        let error = Error::input(format!("no version of {name} at {site} can be used"));
+        if versions.is_empty() {
             return error.why("its list has only pre-releases");
-        };
+        }
         error
-            .why(format!(
-                "it has {} version(s), {first} to {last}{}",
-                versions.len(),
-                self.allowed(&versions)
-            ))
+            .why(format!("it has {}{}", existing(&versions), self.allowed(&versions)))
             .hint("change a constraint, or add a version to the mirror")
     }
 
@@ -241,6 +238,22 @@ impl Choice<'_> {
             false => format!("\n  cdflow needs {oldest} or newer: none of them"),
         };
         lines.chain([too_old]).collect()
+    }
+}
+
+/// Returns the number of versions and what they are, from the oldest to the newest: all of a few,
+/// else the range and the newest.
+fn existing(versions: &[Version]) -> String {
+    const FEW: usize = 8;
+    const NEWEST: usize = 3;
+    let list =
+        |some: &[Version]| some.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    match versions {
+        [first, .., last] if versions.len() > FEW => {
+            let newest = list(&versions[versions.len() - NEWEST..]);
+            format!("{} version(s), {first} to {last}; the newest are {newest}", versions.len())
+        }
+        _ => format!("{} version(s): {}", versions.len(), list(versions)),
     }
 }
 
@@ -326,6 +339,41 @@ mod tests {
                  requires >= 1.10\n  -> change one of them"
                 .to_owned())
         );
+    }
+
+    #[test]
+    fn the_versions_that_exist_are_named() {
+        let wanted = wanted(&[("cdflow.yml", ">= 1.20"), ("infra/main.tf:4", "~> 1.9")]);
+        let (flavor, pick, mirror_keys) = (Flavor::Terraform, None, &[][..]);
+        let choice = Choice { flavor, wanted: &wanted, pick, mirror_keys, pinned: None };
+        let said = |minors: &[u64]| {
+            let versions = minors.iter().map(|minor| Version::new(1, *minor, 2));
+            let pre = "1.20.0-rc1".parse().unwrap();
+            choice.none_of(versions.chain([pre]).collect(), "the mirror").to_string()
+        };
+        let begin = "no version of terraform at the mirror can be used";
+        let end = "\n  -> change a constraint, or add a version to the mirror";
+        for (minors, exist, allowed) in [
+            (vec![8_u64], "it has 1 version(s): 1.8.2", "none of them"),
+            (vec![10, 9, 8], "it has 3 version(s): 1.8.2, 1.9.2, 1.10.2", "1.9.2 to 1.10.2"),
+            (
+                (6..14).collect(),
+                "it has 8 version(s): 1.6.2, 1.7.2, 1.8.2, 1.9.2, 1.10.2, 1.11.2, 1.12.2, 1.13.2",
+                "1.9.2 to 1.13.2",
+            ),
+            (
+                (6..15).collect(),
+                "it has 9 version(s), 1.6.2 to 1.14.2; the newest are 1.12.2, 1.13.2, 1.14.2",
+                "1.9.2 to 1.14.2",
+            ),
+        ] {
+            let expected = format!(
+                "{begin}: {exist}\n  cdflow.yml requires >= 1.20: none of them\n  \
+                 infra/main.tf:4 requires ~> 1.9: {allowed}{end}"
+            );
+            assert_eq!(said(&minors), expected);
+        }
+        assert_eq!(said(&[]), format!("{begin}: its list has only pre-releases"));
     }
 
     #[test]

@@ -110,7 +110,7 @@ impl Choice<'_> {
         }
         let listing = site.versions();
         match host.interrupt.or_cancel("reading the list of versions", listing).await {
-            Ok(listed) if !listed.contains(&version) => Err(self.none_of(listed, site)),
+            Ok(listed) if !listed.contains(&version) => Err(self.none_of(listed, site.name())),
             Err(cancelled) if host.interrupt.requested().is_some() => Err(cancelled),
             _ => Ok(version),
         }

@@ -56,8 +56,8 @@ pub(crate) use sandbox::{Sandbox, files_under};
 pub(crate) use scrub::Scrub;
 pub(crate) use small_disk::{on_a_small_disk, with_own_mounts};
 pub(crate) use tool_mirror::{
-    Fault, MirrorServer, SigningKey, ToolMirror, archive, archive_name, path_but_terraform,
-    path_without_terraform, real_terraform, signature_name, stamped,
+    Fault, MirrorServer, SigningKey, ToolMirror, archive, archive_name, archive_of_link,
+    path_but_terraform, path_without_terraform, real_terraform, signature_name, stamped,
 };
 
 use std::path::{Path, PathBuf};

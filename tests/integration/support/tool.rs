@@ -1,10 +1,11 @@
 //! The program that the tests run: Terraform, or with CDFLOW_TEST_TOOL=tofu a stand-in for
 //! OpenTofu, which is the real Terraform under another name and version.
 
-use super::Sandbox;
+use super::{Sandbox, platform};
+use serde_json::json;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What `tofu version` says.
 const VERSION: &str = "1.10.6";
@@ -48,15 +49,43 @@ pub(crate) fn stand_in(sandbox: &Sandbox) -> PathBuf {
     if !program.exists() {
         fs::create_dir_all(&folder).unwrap();
         let script = format!(
-            "#!/bin/sh\nif [ \"$1\" = version ]; then\n  echo '{{\"terraform_version\": \
-             \"{VERSION}\"}}'\n  exit\nfi\nexec terraform \"$@\"\n"
+            "#!/bin/sh\ncase \"$1 $2\" in\n'version -json')\n  echo '{}'\n  exit;;\nversion*)\n  \
+             printf 'OpenTofu v%s\\non %s\\n' {VERSION} {}\n  exit;;\nesac\n\
+             exec terraform \"$@\"\n",
+            version_answer(VERSION),
+            platform()
         );
         // Another thread of the test might run it at once.
         let temporary: PathBuf =
             tempfile::Builder::new().tempfile_in(&folder).unwrap().into_temp_path().keep().unwrap();
-        fs::write(&temporary, script).unwrap();
-        fs::set_permissions(&temporary, fs::Permissions::from_mode(0o755)).unwrap();
+        write_program(&temporary, &script);
         fs::rename(temporary, program).unwrap();
     }
     folder
+}
+
+/// A PATH whose `tofu` is the stand-in, with shell commands before and after it.
+pub(crate) fn stand_in_between(sandbox: &Sandbox, before: &str, after: &str) -> String {
+    let program = stand_in(sandbox).join("tofu");
+    let folder = sandbox.root().join("stand-in-between");
+    fs::create_dir_all(&folder).unwrap();
+    let program = program.display();
+    let script = format!("#!/bin/sh\n{before}\n'{program}' \"$@\"\ncode=$?\n{after}\nexit $code\n");
+    write_program(&folder.join("tofu"), &script);
+    format!("{}:{}", folder.display(), std::env::var("PATH").unwrap())
+}
+
+/// What OpenTofu answers to `version -json`, in a folder without providers
+/// (internal/command/views/version.go).
+pub(super) fn version_answer(version: &str) -> String {
+    let platform = platform();
+    let answer = json!({
+        "terraform_version": version, "platform": platform, "provider_selections": {},
+    });
+    answer.to_string()
+}
+
+fn write_program(path: &Path, script: &str) {
+    fs::write(path, script).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
 }

@@ -1,14 +1,15 @@
 //! A mirror of Terraform's site: versions that are the real Terraform behind a stamp, signed by a
 //! key of the test. As a folder, or served over HTTP with faults.
 
-use super::Sandbox;
+use super::{Sandbox, tool};
 use pgp::composed::{
     ArmorOptions, DetachedSignature, KeyType, SecretKeyParamsBuilder, SignedPublicKey,
     SignedSecretKey,
 };
 use pgp::crypto::hash::HashAlgorithm;
+use pgp::packet::{SignatureConfig, SignatureType, Subpacket, SubpacketData};
 use pgp::ser::Serialize;
-use pgp::types::Password;
+use pgp::types::{KeyDetails, Password, Timestamp};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use std::fs;
@@ -26,11 +27,36 @@ pub(crate) struct SigningKey(SignedSecretKey);
 
 impl SigningKey {
     pub(crate) fn new() -> Self {
+        Self::created_at(Timestamp::now())
+    }
+
+    /// A key of two hours ago that was valid for one.
+    pub(crate) fn expired() -> Self {
+        const HOUR: u32 = 3600;
+        let created = Timestamp::from_secs(Timestamp::now().as_secs() - 2 * HOUR);
+        let Self(mut secret) = Self::created_at(created);
+        let key = &secret.primary_key;
+        let mut statement =
+            SignatureConfig::from_key(rand::thread_rng(), key, SignatureType::Key).unwrap();
+        let data = [
+            // The newest statement of a key counts.
+            SubpacketData::SignatureCreationTime(Timestamp::now()),
+            SubpacketData::IssuerFingerprint(key.fingerprint()),
+            SubpacketData::KeyExpirationTime(pgp::types::Duration::from_secs(HOUR)),
+        ];
+        statement.hashed_subpackets = data.map(|data| Subpacket::regular(data).unwrap()).into();
+        let signed = statement.sign_key(key, &Password::empty(), key.public_key()).unwrap();
+        secret.details.direct_signatures.push(signed);
+        Self(secret)
+    }
+
+    fn created_at(time: Timestamp) -> Self {
         let mut parameters = SecretKeyParamsBuilder::default();
         parameters
             .key_type(KeyType::Ed25519Legacy)
             .can_certify(true)
             .can_sign(true)
+            .created_at(time)
             .primary_user_id("Mirror <mirror@example.com>".into());
         Self(parameters.build().unwrap().generate(rand::thread_rng()).unwrap())
     }
@@ -100,6 +126,14 @@ impl ToolMirror {
         self.write_index(tool);
     }
 
+    /// Signs the sums of a version by another key.
+    pub(crate) fn sign_by(&self, key: &SigningKey, tool: &str, version: &str) {
+        let folder = self.version(tool, version);
+        let sums = folder.join(format!("{}_{version}_SHA256SUMS", program(tool)));
+        let signature = key.sign(&fs::read(sums).unwrap());
+        fs::write(folder.join(signature_name(tool, version)), signature).unwrap();
+    }
+
     pub(crate) fn version(&self, tool: &str, version: &str) -> PathBuf {
         self.folder.join(tool).join(version)
     }
@@ -155,11 +189,19 @@ pub(crate) fn archive(program: &str, content: impl AsRef<[u8]>) -> Vec<u8> {
     zip.finish().unwrap().into_inner()
 }
 
+/// An archive whose program is a link.
+pub(crate) fn archive_of_link(program: &str, to: &Path) -> Vec<u8> {
+    let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
+    zip.add_symlink(program, to.to_str().unwrap(), SimpleFileOptions::default()).unwrap();
+    zip.finish().unwrap().into_inner()
+}
+
 /// The real Terraform of this machine, under another version.
 pub(crate) fn stamped(version: &str) -> String {
     format!(
         "#!/bin/sh\nif [ \"$1 $2\" = 'version -json' ]; then\n  \
-         echo '{{\"terraform_version\": \"{version}\"}}'\n  exit\nfi\nexec '{}' \"$@\"\n",
+         echo '{}'\n  exit\nfi\nexec '{}' \"$@\"\n",
+        tool::version_answer(version),
         real_terraform().display()
     )
 }
