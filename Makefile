@@ -1,7 +1,7 @@
 # The tasks of this repository; `make` lists them. Start with `make demo` (the main job) and `make test` (the tests).
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help build test soak races sweep fuzz lint demo bench image clean
+.PHONY: help build test tofu soak races sweep fuzz lint demo bench image clean
 
 help: ## list the tasks
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -11,6 +11,9 @@ build: ## build the release binary, target/release/cdflow
 
 test: ## every test; installs what it needs as root on Debian or Ubuntu (ARGS="-- name" runs some of them)
 	@tests/run $(ARGS)
+
+tofu: ## every test of the whole program with the stand-in for OpenTofu (`make test` runs some of them so)
+	@CDFLOW_TEST_TOOL=tofu tests/run --test integration
 
 soak: ## 20 minutes of runs while AWS and GitHub fail; reap 200 previews while one in ten answers of GitHub fails
 	@CDFLOW_TEST_SOAK=$${CDFLOW_TEST_SOAK:-1200} tests/run --test integration -- --nocapture soak::
