@@ -32,25 +32,62 @@ pub(crate) fn differences(reviewed: OfRelease<'_>, now: OfRelease<'_>) -> Vec<Di
 }
 
 /// Whether something is changed, but nothing except for the words of the release and what is
-/// computed from them after the apply.
+/// computed from them after the apply. An object may be replaced, if the words alone force it.
 pub(crate) fn is_only_words(effects: &Effects<PlannedValue>, words: &Words) -> bool {
-    let is_word = |change: &Change<PlannedValue>| match (&change.before, &change.after) {
-        (Some(PlannedValue::Plain(was)), Some(PlannedValue::Plain(is))) => {
-            words.general(was, Side::Before) == words.general(is, Side::After)
+    !effects.is_empty()
+        && effects.resources.values().all(|effect| effect.is_only_words(words))
+        && effects.outputs.values().all(|change| change.is_word(words) || change.is_computed())
+        && effects.deferred.is_empty()
+}
+
+impl Effect<PlannedValue> {
+    fn is_only_words(&self, words: &Words) -> bool {
+        let is_replaced = matches!(self.action.as_str(), "delete create" | "create delete");
+        // A new object has all attributes, also those that are as before.
+        let stays = |path: &String, change: &Change<PlannedValue>| {
+            is_replaced && change.before.is_none() && !self.added.contains(path)
+        };
+        (self.action == "update" || (is_replaced && self.is_replaced_for_words(words)))
+            && self.import.is_none()
+            && self.moved_from.is_none()
+            && self.attributes.values().any(|change| change.is_word(words))
+            && self.attributes.iter().all(|(path, change)| {
+                change.is_word(words) || change.is_computed() || stays(path, change)
+            })
+    }
+
+    /// Whether each attribute that forces the replacement has a word, and no part that is computed.
+    /// If the object is tainted, or another resource triggers its replacement, no attribute does.
+    fn is_replaced_for_words(&self, words: &Words) -> bool {
+        let is_word = |forces: &String| {
+            let parts = self.attributes.iter().filter(|(path, _)| is_part(path, forces));
+            let parts: Vec<&Change<PlannedValue>> = parts.map(|(_, change)| change).collect();
+            parts.iter().any(|change| change.is_word(words))
+                && !parts.iter().any(|change| change.is_computed())
+        };
+        !self.replace.is_empty() && self.replace.iter().all(is_word)
+    }
+}
+
+impl Change<PlannedValue> {
+    /// Whether the values differ, and only in the words of their releases.
+    fn is_word(&self, words: &Words) -> bool {
+        match (&self.before, &self.after) {
+            (Some(PlannedValue::Plain(was)), Some(PlannedValue::Plain(is))) => {
+                words.general(was, Side::Before) == words.general(is, Side::After)
+            }
+            _ => false,
         }
-        _ => false,
-    };
-    let is_computed = |change: &Change<PlannedValue>| change.after == Some(PlannedValue::Unknown);
-    let mut changes = effects.resources.values().map(|effect| (effect, &effect.attributes));
-    let updates = changes.all(|(effect, attributes)| {
-        effect.action == "update"
-            && effect.import.is_none()
-            && effect.moved_from.is_none()
-            && attributes.values().any(is_word)
-            && attributes.values().all(|change| is_word(change) || is_computed(change))
-    });
-    let outputs = effects.outputs.values().all(|change| is_word(change) || is_computed(change));
-    !effects.is_empty() && updates && outputs && effects.deferred.is_empty()
+    }
+
+    fn is_computed(&self) -> bool {
+        self.after == Some(PlannedValue::Unknown)
+    }
+}
+
+/// Whether `path` is `whole` or a part of it.
+fn is_part(path: &str, whole: &str) -> bool {
+    path.strip_prefix(whole).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
 }
 
 struct Comparison<'w> {
@@ -225,5 +262,128 @@ impl fmt::Display for Difference {
                 write!(f, "{address}: {detail}: reviewed: {reviewed}; now: {now}")
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::terraform::output::changes::Changes;
+
+    fn are_only_words(changes: &[&Value]) -> bool {
+        let plan = json!({ "resource_changes": changes }).to_string();
+        let words = |words: [&str; 2]| words.map(str::to_owned).to_vec();
+        let words = Words::new(words(["42-a1b2c3d", "a1b2c3d"]), words(["41-0000000", "0000000"]));
+        is_only_words(&Changes::parse(&mut plan.as_bytes()).unwrap().effects, &words)
+    }
+
+    fn container(image: &str, version: &str) -> String {
+        let variable = json!({ "name": "VERSION", "value": version });
+        json!([{ "image": image, "name": "app", "environment": [variable] }]).to_string()
+    }
+
+    /// The AWS provider replaces a task definition for every change of its containers.
+    fn task() -> Value {
+        let change = json!({
+            "actions": ["delete", "create"],
+            "before": {
+                "arn": "arn:aws:ecs:eu-west-1:1:task-definition/app:7", "cpu": "256",
+                "container_definitions": container("app@sha256:1", "41-0000000"),
+                "family": "app", "id": "app", "network_mode": null, "revision": 7,
+                "runtime_platform": [], "tags": { "a": "b" },
+            },
+            "after": {
+                "container_definitions": container("app@sha256:1", "42-a1b2c3d"), "cpu": "256",
+                "family": "app", "network_mode": null, "runtime_platform": [],
+                "tags": { "a": "b" },
+            },
+            "after_unknown": { "arn": true, "id": true, "revision": true, "tags": {} },
+            "before_sensitive": { "tags": {} },
+            "after_sensitive": { "tags": {} },
+            "replace_paths": [["container_definitions"]],
+        });
+        let kind = "aws_ecs_task_definition";
+        json!({ "address": "aws_ecs_task_definition.app", "type": kind, "change": change })
+    }
+
+    /// A change of the plan above.
+    type Edit = fn(&mut Value);
+
+    #[test]
+    fn a_replacement_can_be_only_the_version() {
+        let cases: [(&str, Edit, bool); 14] = [
+            ("as it is", |_| {}, true),
+            ("created first", |task| task["change"]["actions"] = json!(["create", "delete"]), true),
+            (
+                "a value next to the version",
+                |task| {
+                    task["change"]["before"]["triggers"] = json!(["41-0000000", "x"]);
+                    task["change"]["after"]["triggers"] = json!(["42-a1b2c3d", "x"]);
+                    task["change"]["replace_paths"] = json!([["triggers"]]);
+                },
+                true,
+            ),
+            ("another attribute", |task| task["change"]["after"]["cpu"] = json!("512"), false),
+            ("a new value", |task| task["change"]["after"]["network_mode"] = json!("host"), false),
+            ("a new attribute", |task| task["change"]["after"]["pid_mode"] = json!("host"), false),
+            ("a new part", |task| task["change"]["after"]["tags"]["c"] = json!("d"), false),
+            ("a removed value", |task| task["change"]["after"]["cpu"] = Value::Null, false),
+            (
+                "another image",
+                |task| {
+                    let containers = container("app@sha256:2", "42-a1b2c3d");
+                    task["change"]["after"]["container_definitions"] = json!(containers);
+                },
+                false,
+            ),
+            (
+                "forced by something else too",
+                |task| {
+                    task["change"]["after"]["cpu"] = json!("512");
+                    task["change"]["replace_paths"] = json!([["container_definitions"], ["cpu"]]);
+                },
+                false,
+            ),
+            (
+                "forced by a value that is known later",
+                |task| {
+                    task["change"]["after_unknown"]["cpu"] = json!(true);
+                    task["change"]["replace_paths"] = json!([["container_definitions"], ["cpu"]]);
+                },
+                false,
+            ),
+            ("tainted", |task| task["change"]["replace_paths"] = Value::Null, false),
+            (
+                "sensitive",
+                |task| {
+                    task["change"]["after_sensitive"] = json!({ "container_definitions": true });
+                },
+                false,
+            ),
+            ("moved", |task| task["previous_address"] = json!("aws_x.old"), false),
+        ];
+        for (name, edit, is_only) in cases {
+            let mut task = task();
+            edit(&mut task);
+            assert_eq!(are_only_words(&[&task]), is_only, "{name}");
+        }
+    }
+
+    /// A value that is known only after the apply does not show why it changes.
+    #[test]
+    fn a_resource_without_the_version_is_another_change() {
+        let service = |after: Value, after_unknown: Value| {
+            let before = json!({ "id": "s", "task_definition": "app:7", "tag": "41-0000000" });
+            let change = json!({ "actions": ["update"], "before": before, "after": after,
+                "after_unknown": after_unknown });
+            json!({ "address": "aws_ecs_service.app", "type": "aws_ecs_service", "change": change })
+        };
+        let unknown = || json!({ "task_definition": true });
+        let of_task = service(json!({ "id": "s", "tag": "41-0000000" }), unknown());
+        assert!(!are_only_words(&[&task(), &of_task]));
+        let with_version = service(json!({ "id": "s", "tag": "42-a1b2c3d" }), unknown());
+        assert!(are_only_words(&[&task(), &with_version]));
     }
 }

@@ -3,10 +3,10 @@
 //! that are read, and changes that a refresh has found.
 
 mod compare;
-#[cfg(test)]
-mod pairs;
 mod read;
 mod seal;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -46,6 +46,10 @@ pub(crate) struct Effect<V> {
     pub(crate) replace: BTreeSet<String>,
     /// The attributes that the change sets, by path, such as `tags.Name` or `rule[0].port`.
     pub(crate) attributes: BTreeMap<String, Change<V>>,
+    /// Of a replacement: the attributes that the old object does not have. In `attributes`, they
+    /// look like those that stay as they are. Not recorded, and not compared.
+    #[serde(skip)]
+    pub(crate) added: BTreeSet<String>,
 }
 
 /// The values of an attribute. None: it has none, or the value says nothing about the change.
@@ -92,6 +96,7 @@ impl<V> Effects<V> {
             object: of.object.iter().map(|(key, of)| (key.clone(), name(of))).collect(),
             replace: names(&of.replace),
             attributes: changes(&of.attributes),
+            added: BTreeSet::new(),
         };
         Effects {
             resources: self.resources.iter().map(|(label, of)| (name(label), effect(of))).collect(),

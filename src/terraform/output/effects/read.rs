@@ -59,6 +59,10 @@ impl EffectJson<'_> {
                 true => self.changed("", has("create")),
                 false => BTreeMap::new(),
             },
+            added: match has("create") && has("delete") {
+                true => self.added(),
+                false => BTreeSet::new(),
+            },
         })
     }
 
@@ -72,11 +76,7 @@ impl EffectJson<'_> {
 
     /// Returns the attributes that differ, and all of a new object.
     fn changed(&self, root: &str, is_new: bool) -> BTreeMap<String, Change<PlannedValue>> {
-        let mut before = Leaves::new();
-        collect(self.before, self.before_sensitive, root, &mut before);
-        let mut after = Leaves::new();
-        collect(self.after, self.after_sensitive, root, &mut after);
-        collect_unknown(self.after_unknown, root, &mut after);
+        let [mut before, mut after] = self.leaves(root);
         // What a value was does not matter if it is computed again.
         before.retain(|path, _| !is_below_unknown(path, &after));
         let paths: BTreeSet<String> = before.keys().chain(after.keys()).cloned().collect();
@@ -91,6 +91,21 @@ impl EffectJson<'_> {
         }
         changed.retain(|_, change| change.before.is_some() || change.after.is_some());
         changed
+    }
+
+    /// Returns the attributes without a value before.
+    fn added(&self) -> BTreeSet<String> {
+        let [before, after] = self.leaves("");
+        after.into_keys().filter(|path| !before.contains_key(path)).collect()
+    }
+
+    /// Returns the values before and after.
+    fn leaves(&self, root: &str) -> [Leaves; 2] {
+        let (mut before, mut after) = (Leaves::new(), Leaves::new());
+        collect(self.before, self.before_sensitive, root, &mut before);
+        collect(self.after, self.after_sensitive, root, &mut after);
+        collect_unknown(self.after_unknown, root, &mut after);
+        [before, after]
     }
 
     fn replaced(&self) -> BTreeSet<String> {
@@ -273,11 +288,13 @@ mod tests {
         assert_eq!(deleted.object.keys().collect::<Vec<_>>(), ["id", "name"]);
         assert!(deleted.attributes.is_empty());
         let replaced = effect(&json!({"actions": ["delete", "create"],
-            "before": {"id": "i", "x": 1, "y": 1}, "after": {"x": 2, "y": 1},
+            "before": {"id": "i", "x": 1, "y": 1, "w": null}, "after": {"x": 2, "y": 1, "w": 1},
             "after_unknown": {"id": true}, "replace_paths": [["x"], ["rule", 0, "port"]]}))
         .unwrap();
         assert_eq!(replaced.replace.iter().collect::<Vec<_>>(), ["rule[0].port", "x"]);
         assert_eq!(replaced.attributes["y"], Change { before: None, after: plain("1") });
+        assert_eq!(replaced.attributes["w"], replaced.attributes["y"]);
+        assert_eq!(replaced.added.iter().collect::<Vec<_>>(), ["w"]);
     }
 
     #[test]

@@ -192,6 +192,7 @@ mod tests {
             object: BTreeMap::from([("id".to_owned(), "hunter22".to_owned())]),
             replace: BTreeSet::from(["x[\"hunter22\"]".to_owned()]),
             attributes: BTreeMap::from([("x[\"hunter22\"]".to_owned(), change())]),
+            added: BTreeSet::from(["hunter22".to_owned()]),
         };
         let effects = Effects {
             resources: BTreeMap::from([("a.c[\"hunter22\"]".to_owned(), effect)]),
