@@ -79,6 +79,7 @@ mod release_checks;
 mod release_files;
 mod releases;
 mod report;
+mod review_places;
 mod reviewed;
 mod rig;
 mod runner_action;

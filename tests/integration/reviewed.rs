@@ -2,7 +2,7 @@
 //! applies only a plan that does the same.
 
 use crate::support::github::{GitHub, TOKEN};
-use crate::support::{Output, Project, Runner, pull_request_event};
+use crate::support::{Output, Project, Reference, Runner, pull_request_event};
 use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -235,6 +235,43 @@ fn other_code_behind_the_same_plan_is_refused() {
     deploy().run().success();
 }
 
+/// A bundle of the original program has no digests of its files.
+#[test]
+fn a_release_whose_code_is_not_verified_is_refused() {
+    let mut change = Change::new();
+    change.plan();
+    change.review("grace", "APPROVED");
+    change.merge();
+    Reference::new(&change.project, "2-bbbbbbb").publish();
+    let says = [
+        "release 2-bbbbbbb cannot be compared with what was reviewed",
+        "its bundle has no manifest.json",
+        "release the same commit again",
+    ];
+    change.refuses(3, &says).lacks("::group::Plan");
+    let exact = ["deploy", "live", "2-bbbbbbb", "--reviewed=exact"];
+    refuses(change.on_main(&exact), 3, &says);
+    change.project.edit_json("account-scheme.json", |scheme| {
+        scheme["policy"] = json!({ "require-review": true });
+    });
+    refuses(change.on_main(&["deploy", "live", "2-bbbbbbb"]), 3, &says);
+
+    // The pull request showed a plan of such a release.
+    let mut change = Change::new();
+    let version = format!("pr-{NUMBER}-{}", &change.project.head()[..7]);
+    Reference::new(&change.project, &version).publish();
+    let plan = ["deploy", "live", version.as_str(), "--plan-only"];
+    let refused = "the plan of pull request #7 for `live` cannot be compared";
+    let planned = change.on_pull_request(&plan).run();
+    let warning = format!("a deploy with --reviewed would be refused: {refused}");
+    planned.success().stdout_has(&warning);
+    change.review("grace", "APPROVED");
+    change.merge();
+    change.release_main();
+    let made_from = format!("it was made from release {version}, whose bundle has no manifest");
+    change.refuses(3, &[refused, &made_from]).lacks("::group::Plan");
+}
+
 /// Each approval is for the plan that was the newest one when it was given.
 #[test]
 fn an_approval_is_for_the_plan_that_was_seen() {
@@ -257,6 +294,56 @@ fn an_approval_is_for_the_plan_that_was_seen() {
     change.merge();
     change.release_main();
     change.refuses(3, &["was approved before it showed a plan for `live`"]);
+}
+
+/// The new commit has a plan, but the approval is older.
+#[test]
+fn an_approval_does_not_survive_a_force_push() {
+    let mut change = Change::new();
+    change.plan();
+    change.review("grace", "APPROVED");
+    change.project.git(["reset", "--quiet", "--hard", "HEAD~1"]);
+    change.project.edit("infra/main.tf", "\"small\"", "\"huge\"");
+    change.push("Huge");
+    change.plan();
+    change.merge();
+    change.release_main();
+    let says = ["pull request #7 was not approved", "because grace approved an older commit"];
+    change.refuses(3, &says).lacks("::group::Plan");
+    change.review("grace", "APPROVED");
+    change.deploy().run().success().stdout_has("approved by grace");
+}
+
+/// A rebase creates a commit for each one of the pull request, and GitHub names the last of them as
+/// the merge. The others have only a part of what the pull request showed.
+#[test]
+fn only_the_newest_commit_of_a_rebase_was_reviewed() {
+    let mut change = Change::new();
+    change.project.edit("infra/main.tf", "[\"a\", \"b\"]", "[\"a\", \"b\", \"c\"]");
+    change.push("One more queue");
+    change.plan();
+    change.review("grace", "APPROVED");
+    let git = |arguments: &[&str]| change.project.git(arguments);
+    let [first, second] = ["HEAD~1", "HEAD"].map(|commit| git(&["rev-parse", commit]));
+    git(&["reset", "--quiet", "--hard", "HEAD~2"]);
+    change.project.write("base.txt", "moved\n").commit("The base branch has moved");
+    git(&["cherry-pick", &first]);
+    let earlier = change.project.head();
+    change.on_main(&["release", "2-aaaaaaa"]).run().success();
+    git(&["cherry-pick", &second]);
+    let newest = change.project.head();
+    assert!(earlier != first && newest != second, "the commits are new");
+    change.mark_merged();
+    change.github.world().pull_requests.get_mut(&NUMBER).unwrap().other_commits =
+        vec![earlier.clone()];
+    let created = format!("no merged pull request created its commit {earlier}");
+    refuses(
+        change.on_main(&["deploy", "live", "2-aaaaaaa", "--reviewed"]),
+        3,
+        &["the release was not reviewed", &created],
+    );
+    change.release_main();
+    change.deploy().run().success().stdout_has("approved by grace");
 }
 
 #[test]
@@ -435,6 +522,61 @@ fn a_record_that_somebody_made_or_changed_is_found() {
     change.refuses(9, &["the key of reviewed plans is damaged"]);
     fs::write(&key, old).unwrap();
     change.deploy().run().success();
+}
+
+/// Who can write to the release store can copy records, but not sign them for another place.
+#[test]
+fn a_record_of_another_change_is_found() {
+    let mut change = Change::new();
+    change.plan();
+    change.review("grace", "APPROVED");
+    change.merge();
+    change.release_main();
+    let file = change.records().pop().unwrap();
+    let head = change.github.world().pull_requests[&NUMBER].head_sha.clone();
+    let copy_to = |copy: PathBuf| {
+        fs::create_dir_all(copy.parent().unwrap()).unwrap();
+        fs::copy(&file, copy).unwrap();
+    };
+    let elsewhere = |from: &str, to: &str| PathBuf::from(file.to_string_lossy().replace(from, to));
+    let says = ["it is a copy of the record of another plan"];
+    // As a newer plan of the same commit.
+    let newer = file.with_file_name("9999999999999-1-1.json");
+    copy_to(newer.clone());
+    change.refuses(9, &says);
+    fs::remove_file(newer).unwrap();
+    // Of another commit.
+    let commit = "c".repeat(40);
+    copy_to(elsewhere(&head, &commit));
+    change.github.world().pull_requests.get_mut(&NUMBER).unwrap().head_sha = commit;
+    change.review("grace", "APPROVED");
+    change.refuses(9, &says);
+    // Of another pull request, which has the commit that was planned.
+    copy_to(elsewhere("/live/7/", "/live/8/"));
+    let mut world = change.github.world();
+    let mut other = world.pull_requests.remove(&NUMBER).unwrap();
+    other.head_sha = head;
+    world.pull_requests.insert(8, other);
+    world.review(8, "grace", "APPROVED");
+    drop(world);
+    change.refuses(9, &says);
+}
+
+/// Two repositories with the same team and component have the same records.
+#[test]
+fn a_record_of_another_repository_is_found() {
+    let mut change = Change::new();
+    change.on_pull_request(&["release"]).run().success();
+    let plan = change.on_pull_request(&["deploy", "live", "--plan-only"]);
+    plan.env("GITHUB_REPOSITORY_ID", "42").run().success();
+    change.review("grace", "APPROVED");
+    change.merge();
+    change.release_main();
+    let says = [
+        "the plan of pull request #7 was recorded for another repository",
+        "its repository has the ID 42",
+    ];
+    change.refuses(9, &says);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 
 /// A key of `age-keygen`, and its public half.
 const IDENTITY: &str = include_str!("../fixtures/age/key.txt");
-const RECIPIENT: &str = "age1747n4zhs4m5lgq5wazp5nckkzmzzhy6yxmx6w9hnsax5s89eld6qwt88kz";
+pub(crate) const RECIPIENT: &str = "age1747n4zhs4m5lgq5wazp5nckkzmzzhy6yxmx6w9hnsax5s89eld6qwt88kz";
 /// Another one.
 const OTHER: &str = "AGE-SECRET-KEY-1GQPQQJXQQ";
 
@@ -33,7 +33,7 @@ fn land(change: &Change) {
     change.release_main();
 }
 
-fn exact(change: &Change) -> Runner {
+pub(crate) fn exact(change: &Change) -> Runner {
     change.on_main(&["deploy", "live", "2-bbbbbbb", "--reviewed=exact", "-vv"])
 }
 
@@ -165,6 +165,20 @@ fn a_state_that_changes_during_the_deploy_is_refused() {
     output.fails(3).stdout_has("another run has changed the state just now: stored: serial ");
     let serials = serials(&output);
     assert!(serials.1 == serials.0 + 1, "{output}");
+}
+
+/// The stored plan has the version of the pull request's release, which the ledger then names.
+#[test]
+fn the_release_of_the_stored_plan_must_exist() {
+    let change = stored();
+    let head = change.github.world().pull_requests[&NUMBER].head_sha.clone();
+    let version = format!("pr-{NUMBER}-{}", &head[..7]);
+    fs::remove_file(change.project.bundle(&version)).unwrap();
+    let deleted = format!("release {version}, from which it was made, was deleted");
+    let what = "the stored plan of pull request #7 for `live` cannot be applied";
+    is_refused(&change, 3, &[what, &deleted, "deploy with --reviewed"]);
+    // Its record is enough for a new plan.
+    change.on_main(&["deploy", "live", "2-bbbbbbb", "--reviewed"]).run().success();
 }
 
 #[test]

@@ -7,3 +7,5 @@ pub(crate) mod plan;
 pub(crate) mod plan_role;
 pub(crate) mod release;
 pub(crate) mod state;
+#[cfg(test)]
+mod tests;

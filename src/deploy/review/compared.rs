@@ -1,5 +1,5 @@
 //! Whether a plan is of the same place as the recorded one, and the refusals where it is not, where
-//! it does something else, and where none is recorded.
+//! it does something else, where none is recorded, and where the code of the record is unknown.
 
 use super::{approval::WITHOUT_REVIEW, record::PlanRecord};
 use crate::{
@@ -37,6 +37,26 @@ pub(super) fn check_place(
         .hint(plan_again(context, &record.environment).unwrap_or_else(|| {
             "open a pull request with the same change, and have its plan approved".to_owned()
         })))
+}
+
+/// Refuses a record of a release whose code is not verified.
+pub(super) fn check_comparable(record: &PlanRecord) -> Result<()> {
+    if record.code.is_some() {
+        return Ok(());
+    }
+    Err(Error::refused(format!(
+        "the plan of pull request #{} for `{}` cannot be compared",
+        record.pull_request, record.environment
+    ))
+    .why(format!(
+        "it was made from release {}, whose bundle has no manifest.json, so its code is not \
+         verified",
+        record.version
+    ))
+    .hint(
+        "in the pull request's workflow, make the release with this program, and run it again; \
+         then have the new plan approved",
+    ))
 }
 
 /// How the same pull request gets a new plan. None after the merge.

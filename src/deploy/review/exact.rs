@@ -3,7 +3,7 @@
 
 use super::{
     found::{Found, found},
-    made_from::{code, words_of},
+    made_from::words_of,
     plan_key,
     record::{PlanRecord, StoredPlan},
     stored_plan,
@@ -75,7 +75,7 @@ pub(super) fn check<'f>(prepared: &Prepared, found: &'f Found<'_>) -> Result<&'f
     let stored = record.plan.as_ref().ok_or_else(|| not_stored(record))?;
     let short = |digest: Option<Sha256>| digest.map(|it| it.to_string()[..12].to_owned());
     let compared = [
-        ("code", short(record.code), short(code(prepared))),
+        ("code", short(record.code), short(Some(found.code))),
         ("account", record.account.clone(), prepared.account_id.clone()),
         ("region", Some(record.region.clone()), Some(prepared.account.region.clone())),
         ("tool", Some(record.terraform.clone()), Some(prepared.tool.label())),

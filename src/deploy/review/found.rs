@@ -6,12 +6,16 @@ use jiff::Timestamp;
 
 use super::{
     approval::{self, Approved},
-    compared::{not_recorded, plan_in_workflow},
+    compared::{check_comparable, not_recorded, plan_in_workflow},
     evidence::Given,
+    made_from::comparable_code,
     record::{Place, PlanRecord, RECORD, Records},
 };
 use crate::{
-    base::error::{Error, Result},
+    base::{
+        digest::Sha256,
+        error::{Error, Result},
+    },
     config::review_rule::ReviewRule,
     context::Context,
     deploy::{order::Order, prepare::Prepared},
@@ -20,7 +24,10 @@ use crate::{
 /// What a deploy needs of the review, found before anything of the release is executed.
 pub(super) struct Found<'c> {
     pub(super) records: Records<'c>,
+    /// Has the digest of its code.
     pub(super) record: PlanRecord,
+    /// The digest of the release's code.
+    pub(super) code: Sha256,
     pub(super) pull_request: u64,
     pub(super) approved_by: BTreeSet<String>,
     /// What is wrong with CODEOWNERS.
@@ -28,12 +35,14 @@ pub(super) struct Found<'c> {
 }
 
 /// Returns the pull request that brought the release, its approvals, and the plan that it showed.
+/// Refuses a release and a plan whose code cannot be compared.
 pub(super) async fn found<'c>(
     context: &'c Context,
     order: &Order<'_>,
     prepared: &Prepared,
     rule: &ReviewRule,
 ) -> Result<Found<'c>> {
+    let code = comparable_code(order, prepared)?;
     let commit = prepared.facts.commit().ok_or_else(|| {
         Error::refused("the release was not reviewed")
             .why("it does not record its commit")
@@ -53,8 +62,9 @@ pub(super) async fn found<'c>(
     let finding = find(&records, order, &approved);
     let (record, approved_by) =
         context.host.interrupt.or_cancel("reading the reviewed plan", finding).await?;
+    check_comparable(&record)?;
     let warning = approved.evidence.warning;
-    Ok(Found { records, record, pull_request: number, approved_by, warning })
+    Ok(Found { records, record, code, pull_request: number, approved_by, warning })
 }
 
 /// Returns the newest record that does what enough people saw when they approved, and what the

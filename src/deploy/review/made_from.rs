@@ -1,13 +1,18 @@
 //! What a plan is made from: the code of a release, and the words in which two releases of the same
 //! content differ.
 
+use super::approval::WITHOUT_REVIEW;
 use crate::{
-    base::digest::{Hasher, Sha256},
+    base::{
+        digest::{Hasher, Sha256},
+        error::{Error, Result},
+    },
     deploy::{order::Order, prepare::Prepared},
     terraform::{Plan, output::effects::Words},
 };
 
-/// Returns the digest of the files that decide what a plan and its apply do.
+/// Returns the digest of the files that decide what a plan and its apply do. None for a bundle of
+/// the original cdflow: it has no digests that its files were checked against.
 pub(super) fn code(prepared: &Prepared) -> Option<Sha256> {
     let manifest = prepared.bundle.manifest.as_ref()?;
     let is_code = |name: &str| {
@@ -20,6 +25,18 @@ pub(super) fn code(prepared: &Prepared) -> Option<Sha256> {
         hasher.update(format!("{} {name}\n", file.sha256).as_bytes());
     }
     Some(hasher.finish())
+}
+
+/// Returns the digest of the code. Refuses a release without one: two unverified releases would
+/// count as the same code, whatever is in them.
+pub(super) fn comparable_code(order: &Order<'_>, prepared: &Prepared) -> Result<Sha256> {
+    code(prepared).ok_or_else(|| {
+        let version = order.version();
+        Error::refused(format!("release {version} cannot be compared with what was reviewed"))
+            .why("its bundle has no manifest.json, so its code is not verified")
+            .hint("release the same commit again with this program, under a new version")
+            .hint(WITHOUT_REVIEW)
+    })
 }
 
 /// Returns what two releases of the same content differ in. A stored plan has its own words.

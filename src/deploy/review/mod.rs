@@ -19,9 +19,9 @@ mod run_approval;
 mod stored_plan;
 
 use self::{
-    compared::{check_place, different},
+    compared::{check_comparable, check_place, different},
     found::{Found, found},
-    made_from::{code, words},
+    made_from::words,
     new_record::{own_record, sealed},
     record::{PlanRecord, Records},
 };
@@ -35,7 +35,10 @@ use super::{
     prepare::Prepared,
 };
 use crate::{
-    base::error::{Error, Result},
+    base::{
+        digest::Sha256,
+        error::{Error, Result},
+    },
     context::Context,
     terraform::{
         Plan,
@@ -56,6 +59,9 @@ pub(super) async fn record(
     let Ok(mut record) = own_record(context, order, prepared, before) else { return Ok(()) };
     let is_asked = order.store_plan == Some(true);
     let log = &context.host.log;
+    if let Err(refused) = check_comparable(&record) {
+        log.warning(&format!("a deploy with --reviewed would be refused: {refused}"));
+    }
     let writing = async {
         let records = Records::open(context).await?;
         let words = record.words.clone();
@@ -123,7 +129,7 @@ pub(super) async fn check_approved(
         context.host.log.warning(warning);
     }
     // The release is not one of the default branch.
-    if context.host.commanded().is_some() && found.record.code != code(prepared) {
+    if context.host.commanded().is_some() && found.record.code != Some(found.code) {
         return Err(other_code(&found.record));
     }
     if !order.is_exact {
@@ -149,7 +155,7 @@ pub(super) async fn check(
     if order.is_exact {
         exact::check_again(prepared, &found, planned, before)?;
     }
-    let Found { records, record, pull_request, approved_by, .. } = found;
+    let Found { records, record, code, pull_request, approved_by, .. } = found;
     check_place(context, &record, prepared, before, pull_request)?;
     let words = words(order, prepared, planned);
     let now = sealed(context, &records, &words, planned);
@@ -159,8 +165,7 @@ pub(super) async fn check(
         if !found.is_empty() {
             return Err(different(context, &record, &found));
         }
-        if record.code != code(prepared) && !is_queued(context, &records, &record, prepared).await?
-        {
+        if record.code != Some(code) && !is_queued(context, &records, &record, code).await? {
             return Err(other_code(&record));
         }
     }
@@ -228,8 +233,8 @@ async fn is_queued(
     context: &Context,
     records: &Records<'_>,
     record: &PlanRecord,
-    prepared: &Prepared,
+    code: Sha256,
 ) -> Result<bool> {
-    let reading = queued::is_same_with(records, record, prepared);
+    let reading = queued::is_same_with(records, record, code);
     context.host.interrupt.or_cancel("reading the plans of the merge queue", reading).await
 }

@@ -3,13 +3,16 @@
 //! after the merge can use the merged code, although no reviewer has seen a plan of exactly that.
 
 use super::{
-    compared::{check_place, different, not_recorded, plan_in_workflow},
-    made_from::code,
+    compared::{check_comparable, check_place, different, not_recorded, plan_in_workflow},
+    made_from::comparable_code,
     new_record::{new_record, sealed},
     record::{Place, PlanRecord, QUEUED, RECORD, Records},
 };
 use crate::{
-    base::error::{Error, Exit, Result},
+    base::{
+        digest::Sha256,
+        error::{Error, Exit, Result},
+    },
     context::Context,
     deploy::{order::Order, prepare::Prepared},
     services::github::{Api, GitHubError, PullRequest},
@@ -58,7 +61,7 @@ pub(in crate::deploy) async fn judge(
 pub(super) async fn is_same_with(
     records: &Records<'_>,
     record: &PlanRecord,
-    prepared: &Prepared,
+    code: Sha256,
 ) -> Result<bool> {
     let place = Place {
         environment: &record.environment,
@@ -68,7 +71,7 @@ pub(super) async fn is_same_with(
     for name in records.names(&place, QUEUED).await? {
         let queued = records.get(&name, &place).await?;
         if queued.repository == record.repository
-            && queued.code == code(prepared)
+            && queued.code == Some(code)
             && queued.differences(record).is_empty()
         {
             return Ok(true);
@@ -94,6 +97,8 @@ async fn compare(
     if shown.repository != repository {
         return Err(missing());
     }
+    comparable_code(order, prepared)?;
+    check_comparable(&shown)?;
     check_place(context, &shown, prepared, before, number)?;
     let mut queued =
         new_record(context, order, prepared, before, &pull_request).map_err(|why| {
