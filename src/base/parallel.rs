@@ -19,10 +19,17 @@ pub(crate) fn threads() -> usize {
     std::thread::available_parallelism().map_or(2, |n| n.get().min(8))
 }
 
-/// An item, and the bytes of memory that it needs until its result is dropped.
+/// Items of little work go to a thread together, because to wake a thread costs more than to
+/// compress a small file. These are the limits of a batch: items, and bytes to process.
+const BATCH: usize = 64;
+const BATCH_WORK: u64 = 256 << 10;
+
+/// An item, the bytes of memory that it needs until its result is dropped, and the bytes that are
+/// processed for it.
 pub(crate) struct Item<I> {
     pub(crate) item: I,
     pub(crate) cost: usize,
+    pub(crate) work: u64,
 }
 
 /// Does `work` on each item, on `threads` threads that each have a state made by `start`, and gives
@@ -51,8 +58,8 @@ pub(crate) fn in_order<I: Send, O: Send, S: Send>(
     })
 }
 
-/// An item on its way to a worker, and where the result goes.
-type Job<I, O> = (I, SyncSender<Result<O>>);
+/// Items on their way to a worker, and where their results go. The last result may be a failure.
+type Job<I, O> = (Vec<I>, SyncSender<Vec<Result<O>>>);
 
 /// Takes ownership of `jobs`: the workers end when it is dropped.
 fn feed<I, O>(
@@ -60,25 +67,39 @@ fn feed<I, O>(
     mut items: impl Iterator<Item = Result<Item<I>>>,
     mut sink: impl FnMut(O) -> Result<()>,
 ) -> Result<()> {
-    let mut waiting: VecDeque<(Receiver<Result<O>>, usize)> = VecDeque::new();
+    let mut waiting: VecDeque<(Receiver<Vec<Result<O>>>, usize)> = VecDeque::new();
     let mut in_flight = 0;
     let mut more = true;
     loop {
         while more && (waiting.is_empty() || in_flight < IN_FLIGHT) {
-            let Some(next) = items.next() else {
-                more = false;
-                break;
-            };
-            let Item { item, cost } = next?;
-            let (give, take) = sync_channel(1);
-            jobs.send((item, give)).map_err(|_| lost())?;
-            waiting.push_back((take, cost));
-            in_flight += cost;
+            let (batch, cost) = next_batch(&mut items)?;
+            more = !batch.is_empty();
+            if more {
+                let (give, take) = sync_channel(1);
+                jobs.send((batch, give)).map_err(|_| lost())?;
+                waiting.push_back((take, cost));
+                in_flight += cost;
+            }
         }
-        let Some((result, cost)) = waiting.pop_front() else { return Ok(()) };
-        sink(result.recv().map_err(|_| lost())??)?;
+        let Some((results, cost)) = waiting.pop_front() else { return Ok(()) };
+        for result in results.recv().map_err(|_| lost())? {
+            sink(result?)?;
+        }
         in_flight -= cost;
     }
+}
+
+/// Returns the next items and their memory; none at the end.
+fn next_batch<I>(items: &mut impl Iterator<Item = Result<Item<I>>>) -> Result<(Vec<I>, usize)> {
+    let (mut batch, mut memory, mut bytes) = (Vec::new(), 0, 0);
+    while batch.len() < BATCH && bytes < BATCH_WORK {
+        let Some(next) = items.next() else { break };
+        let Item { item, cost, work } = next?;
+        batch.push(item);
+        memory += cost;
+        bytes += work;
+    }
+    Ok((batch, memory))
 }
 
 fn worker<I, O, S>(
@@ -89,12 +110,21 @@ fn worker<I, O, S>(
 ) {
     loop {
         let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok((item, give)) = next else { return };
-        if stop.load(Ordering::Relaxed) {
-            return;
+        let Ok((batch, give)) = next else { return };
+        let mut results = Vec::with_capacity(batch.len());
+        for item in batch {
+            if stop.load(Ordering::Relaxed) {
+                return;
+            }
+            let result = work(state, item);
+            let has_failed = result.is_err();
+            results.push(result);
+            if has_failed {
+                break;
+            }
         }
         // After an earlier failure the receiver no longer exists.
-        let _ = give.send(work(state, item));
+        let _ = give.send(results);
     }
 }
 
@@ -106,21 +136,34 @@ fn lost() -> Error {
 mod tests {
     use super::*;
 
+    /// Items that go to a thread together, if they are small.
     fn items(n: usize, cost: usize) -> impl Iterator<Item = Result<Item<usize>>> {
-        (0..n).map(move |item| Ok(Item { item, cost }))
+        (0..n).map(move |item| Ok(Item { item, cost, work: cost as u64 }))
     }
 
     #[test]
     fn keeps_the_order() {
         for threads in [0, 1, 2, 8] {
-            let mut seen = Vec::new();
-            let sink = |n| {
-                seen.push(n);
-                Ok(())
-            };
-            in_order(threads, items(500, 1 << 20), || Ok(()), |(), n| Ok(n * 2), sink).unwrap();
-            assert_eq!(seen, (0..500).map(|n| n * 2).collect::<Vec<_>>());
+            for cost in [1 << 20, 100_000, 1] {
+                let mut seen = Vec::new();
+                let sink = |n| {
+                    seen.push(n);
+                    Ok(())
+                };
+                in_order(threads, items(500, cost), || Ok(()), |(), n| Ok(n * 2), sink).unwrap();
+                assert_eq!(seen, (0..500).map(|n| n * 2).collect::<Vec<_>>());
+            }
         }
+    }
+
+    #[test]
+    fn large_items_do_not_wait_for_each_other() {
+        let mut large = items(3, 1 << 20);
+        assert_eq!(next_batch(&mut large).unwrap(), (vec![0], 1 << 20));
+        let mut small = items(100, 10);
+        assert_eq!(next_batch(&mut small).unwrap().0.len(), BATCH);
+        assert_eq!(next_batch(&mut small).unwrap().0.len(), 100 - BATCH);
+        assert!(next_batch(&mut small).unwrap().0.is_empty());
     }
 
     #[test]

@@ -37,6 +37,8 @@ use crate::{
 const LEVEL: u32 = 6;
 /// In bytes. Larger files are not compressed in memory, but by one thread into the zip.
 const IN_MEMORY: u64 = 32 << 20;
+/// In bytes.
+const WRITTEN_AT_ONCE: usize = 1 << 20;
 /// In bytes. A thread keeps a buffer of this size for its next file.
 const KEPT: usize = 4 << 20;
 
@@ -56,8 +58,11 @@ fn write_with(
     progress: &Progress,
 ) -> Result<()> {
     let file = File::create_new(to).map_err(|error| failed(to, &error))?;
-    let mut zip = ZipOutput { file, path: to, at: 0, records: Vec::with_capacity(files.len()) };
-    let items = files.iter().map(|(name, file)| Ok(Item { item: (name, file), cost: cost(file) }));
+    let records = Vec::with_capacity(files.len());
+    let mut zip = ZipOutput { file, path: to, at: 0, waiting: Vec::new(), records };
+    let items = files
+        .iter()
+        .map(|(name, file)| Ok(Item { item: (name, file), cost: cost(file), work: file.size }));
     in_order(
         threads,
         items,
@@ -135,7 +140,8 @@ fn entry(name: &str, file: &SourceFile) -> EntryRecord {
 
 /// Reads a file that must have its recorded content.
 fn read(name: &str, file: &SourceFile, to: &mut Vec<u8>, progress: &Progress) -> Result<()> {
-    to.reserve(file.size as usize + 1);
+    // One byte more, to notice that it has grown; and space for it, so that few reads are enough.
+    to.reserve(file.size as usize + 64);
     let read = small_file::open(&file.path)
         .and_then(|from| progress.reader(from).take(file.size + 1).read_to_end(to));
     read.map_err(|error| progress.or_cancelled(Error::io("cannot read", &file.path, &error)))?;
@@ -187,7 +193,10 @@ impl<W: Write> Write for Checked<W> {
 struct ZipOutput<'a> {
     file: File,
     path: &'a Path,
+    /// With the bytes that wait.
     at: u64,
+    /// Bytes that are not written yet.
+    waiting: Vec<u8>,
     records: Vec<EntryRecord>,
 }
 
@@ -209,6 +218,7 @@ impl ZipOutput<'_> {
         let start = self.at;
         record.crc = self.append(name, file, progress)?;
         record.compressed = self.at - start;
+        self.flush().map_err(failed)?;
         self.file.write_all_at(&record.local(), record.offset).map_err(failed)?;
         self.records.push(record);
         Ok(())
@@ -232,18 +242,24 @@ impl ZipOutput<'_> {
         let central = |record: &EntryRecord| record.central_made_by(made_by);
         let directory: Vec<u8> = self.records.iter().flat_map(central).collect();
         let end = end(self.records.len() as u64, directory.len() as u64, start);
-        self.write_all(&[directory, end].concat()).map_err(|error| failed(self.path, &error))
+        let written = self.write_all(&[directory, end].concat()).and_then(|()| self.flush());
+        written.map_err(|error| failed(self.path, &error))
     }
 }
 
 impl Write for ZipOutput<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.file.write_at(bytes, self.at)?;
-        self.at += written as u64;
-        Ok(written)
+        self.waiting.extend(bytes);
+        self.at += bytes.len() as u64;
+        if self.waiting.len() >= WRITTEN_AT_ONCE {
+            self.flush()?;
+        }
+        Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
+        self.file.write_all_at(&self.waiting, self.at - self.waiting.len() as u64)?;
+        self.waiting.clear();
         Ok(())
     }
 }

@@ -159,7 +159,10 @@ impl Extraction<'_> {
         let mut check = ContentCheck::new(entry);
         in_order(
             threads(),
-            blocks(placed).map(|block| Ok(Item { cost: block.len + block.size, item: block })),
+            blocks(placed).map(|block| {
+                let work = block.size as u64;
+                Ok(Item { cost: block.len + block.size, work, item: block })
+            }),
             BlockReader::new,
             |reader, block| {
                 reader
@@ -181,7 +184,10 @@ impl Extraction<'_> {
         placed.sort_by_key(|placed| std::cmp::Reverse(placed.entry.size));
         // The cost limits how many files wait. The memory of a stream does not depend on its
         // length.
-        let items = placed.into_iter().map(|item| Ok(Item { item, cost: 4096 }));
+        let items = placed.into_iter().map(|item| {
+            let work = item.entry.size;
+            Ok(Item { item, cost: 4096, work })
+        });
         in_order(
             threads(),
             items,

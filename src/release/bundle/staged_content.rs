@@ -43,7 +43,8 @@ impl<'a> EntryContent<'a> {
                 self.sha256.update(block);
                 self.crc.update(block);
             }
-            block.map(|block| block.map(|item| Item { cost: 2 * item.len(), item })).transpose()
+            let item = |item: Vec<u8>| Item { cost: 2 * item.len(), work: item.len() as u64, item };
+            block.map(|block| block.map(item)).transpose()
         })
     }
 

@@ -166,7 +166,8 @@ impl<'a> BundleOutput<'a> {
             files.insert(name, entry);
         }
         // Memory for the content and the compressed content, in bytes.
-        let items = planned.map(|item| Ok(Item { cost: 2 * item.size as usize + 4096, item }));
+        let items = planned
+            .map(|item| Ok(Item { cost: 2 * item.size as usize + 4096, work: item.size, item }));
         let progress = self.progress;
         in_order(
             threads,

@@ -221,7 +221,7 @@ fn hashed(files: Vec<TreeFile>, progress: &Progress) -> Result<BTreeMap<String, 
     let mut hashed = BTreeMap::new();
     in_order(
         threads().min(files.len()),
-        files.into_iter().map(|item| Ok(Item { cost: WAITING, item })),
+        files.into_iter().map(|item| Ok(Item { cost: WAITING, work: item.size, item })),
         || Ok(digest::buffer()),
         |buffer, file| {
             let sha256 = progress.hash(&file.path, buffer)?;
