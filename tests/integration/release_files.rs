@@ -116,3 +116,15 @@ fn the_commit_of_a_release_pins_the_image_and_the_programs() {
         .stdout_has("d54d20eadbec9c9c")
         .stdout_has("c1669e1d8edca987");
 }
+
+/// The Dockerfile checks that the program needs no newer glibc than this.
+#[test]
+fn the_oldest_glibc_is_the_same_everywhere() {
+    let read = |file: &str| fs::read_to_string(in_repository(file)).unwrap();
+    let dockerfile = read("Dockerfile");
+    let named = dockerfile.lines().find_map(|line| line.strip_prefix("ARG OLDEST_GLIBC="));
+    let says = format!("Linux with glibc {} or newer", named.unwrap());
+    for file in ["runner/main.js", "docs/github-actions.md"] {
+        assert!(read(file).contains(&says), "{file}: {says}");
+    }
+}
