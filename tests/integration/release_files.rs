@@ -12,7 +12,7 @@ const DOCKER: &str = r#"#!/bin/sh
 set -eu
 case "$1" in
 create) echo container ;;
-cp) echo program >"$3" ;;
+cp) echo GLIBC_2.34 >"$3" ;;
 rm | rmi) ;;
 run)
     as="--rm --user $(id -u) --volume $PWD/man:/man --entrypoint /usr/local/bin/cdflow"
@@ -45,6 +45,8 @@ fn the_manual_pages_are_published() {
         let step = [("TAG", "v1.2.3"), ("IMAGE", "image"), ("DIGEST", "digest")];
         runner.envs(step).run()
     };
+    let program = in_repository("image/glibc");
+    run(&format!("mkdir image && cp '{}' image", program.display())).success();
     run(&script("The binaries and the manual pages, out of the images")).success();
     let listed = run("tar --list --file cdflow-v1.2.3-man.tar.gz");
     let pages: Vec<&str> = listed.success().stdout.lines().collect();
@@ -117,14 +119,34 @@ fn the_commit_of_a_release_pins_the_image_and_the_programs() {
         .stdout_has("c1669e1d8edca987");
 }
 
-/// The Dockerfile checks that the program needs no newer glibc than this.
+/// The release workflow checks that no binary needs a newer glibc than this.
 #[test]
 fn the_oldest_glibc_is_the_same_everywhere() {
     let read = |file: &str| fs::read_to_string(in_repository(file)).unwrap();
-    let dockerfile = read("Dockerfile");
-    let named = dockerfile.lines().find_map(|line| line.strip_prefix("ARG OLDEST_GLIBC="));
-    let says = format!("Linux with glibc {} or newer", named.unwrap());
+    let workflow = read(".github/workflows/release.yml");
+    let check = "image/glibc cdflow ";
+    let version = workflow.lines().find_map(|line| line.trim().strip_prefix(check)).unwrap();
+    let says = format!("Linux with glibc {version} or newer");
     for file in ["runner/main.js", "docs/github-actions.md"] {
         assert!(read(file).contains(&says), "{file}: {says}");
+    }
+    let sandbox = Sandbox::new();
+    let program = sandbox.work().join("cdflow");
+    for (content, fails_with) in [
+        ("\0GLIBC_2.2.5\0GLIBC_2.34\0", None),
+        ("\0GLIBC_2.9\0GLIBC_2.100\0", Some("needs glibc 2.100, which is newer than 2.34")),
+        ("a static program", Some("names no version of glibc")),
+    ] {
+        fs::write(&program, content).unwrap();
+        let arguments = [program.to_str().unwrap(), "2.34"];
+        let output = Runner::new(in_repository("image/glibc"), arguments, &sandbox).run();
+        match fails_with {
+            None => {
+                output.success();
+            }
+            Some(text) => {
+                output.fails(1).stderr_has(text);
+            }
+        }
     }
 }
