@@ -22,7 +22,7 @@ soak: ## 20 minutes of runs while AWS and GitHub fail; reap 200 previews while o
 races: ## every pair of commands at once, 20 times, with random delays at the store (an hour)
 	@CDFLOW_TEST_RACES=$${CDFLOW_TEST_RACES:-20} tests/run --test integration -- --nocapture races::
 
-sweep: ## cancel release, deploy and destroy at every request, with each kind of state lock (half an hour)
+sweep: ## cancel release, deploy and destroy at every request, with each kind of state lock (an hour or more)
 	@CDFLOW_TEST_SWEEP=1 tests/run --test integration -- --nocapture sweep::
 
 fuzz: ## give hostile input to each parser for a minute; needs Rust's nightly (FUZZ_SECONDS=N, ARGS="target …")

@@ -19,6 +19,9 @@ TOKEN = """<AssumeRoleResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"
 <AccessKeyId>test</AccessKeyId><SecretAccessKey>test</SecretAccessKey><SessionToken>test</SessionToken>
 <Expiration>2100-01-01T00:00:00Z</Expiration></Credentials><AssumedRoleUser><Arn>arn:aws:sts::111111111111:assumed-role/r/s</Arn>
 <AssumedRoleId>A:s</AssumedRoleId></AssumedRoleUser></AssumeRoleResult></AssumeRoleResponse>"""
+IDENTITY = """<GetCallerIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><GetCallerIdentityResult>
+<Arn>arn:aws:iam::111111111111:user/bench</Arn><UserId>A</UserId><Account>111111111111</Account></GetCallerIdentityResult>
+</GetCallerIdentityResponse>"""
 requests = 0
 
 
@@ -92,8 +95,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
     do_HEAD = do_GET
 
     def do_POST(self):
-        self.rfile.read(int(self.headers.get("content-length") or 0))
-        self.answer(200, TOKEN)
+        asked = self.rfile.read(int(self.headers.get("content-length") or 0))
+        self.answer(200, IDENTITY if b"Action=GetCallerIdentity" in asked else TOKEN)
 
     def answer(self, status, text):
         body = text.encode()

@@ -87,7 +87,8 @@ class Bench:
         return folder
 
     def commit(self, folder):
-        names = ["-c", "user.name=bench", "-c", "user.email=bench@example.com"]
+        # git would pack many files in the background.
+        names = ["-c", "user.name=bench", "-c", "user.email=bench@example.com", "-c", "gc.auto=0"]
         for arguments in (["init", "--quiet"], ["add", "--all"], [*names, "commit", "--quiet", "--message", "All"]):
             subprocess.run(["git", *arguments], cwd=folder, env=self.env, check=True)
 
