@@ -1,4 +1,5 @@
-//! An image that a pull request built is the image that is deployed after the merge.
+//! What a pull request built is what is deployed after the merge: a later release of the same
+//! sources has its image, and says whether it also has its code.
 //!
 //! Runs for pull requests leave a mark in the release store, which other runs look for before they
 //! build: `<team>/<component>/built/<source digest>/<version>`.
@@ -6,9 +7,11 @@
 //! Runs outside of pull requests leave none: a tree that is released again under a new version is
 //! built again, with the base images of that day.
 
-use super::{facts::ReleaseFacts, published::Published};
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{bundle::BundleManifest, facts::ReleaseFacts, published::Published};
 use crate::{
-    base::{digest::Sha256, error::Result},
+    base::{digest::Sha256, error::Result, log::Log},
     config::{identity::Release, names::Version},
     services::{
         ci::host::Host,
@@ -18,11 +21,14 @@ use crate::{
 
 /// Marks of one source digest that are looked at.
 const MARKS: usize = 100;
+/// Names in a warning.
+const SHOWN: usize = 3;
 
 /// A release that a pull request made from the same sources.
 pub(crate) struct Built {
     pub(crate) version: Version,
     facts: ReleaseFacts,
+    manifest: BundleManifest,
 }
 
 impl Built {
@@ -30,10 +36,39 @@ impl Built {
     pub(crate) fn digest_in(&self, repository: &str) -> Option<&str> {
         self.facts.image_id()?.strip_prefix(repository)?.strip_prefix('@')
     }
+
+    /// Returns the entries of code that only one of both releases has, or that differ. The sources
+    /// are the same, so these are what `init` fetched: modules, and lines of the lock file.
+    fn differences(&self, ours: &BundleManifest) -> BTreeSet<String> {
+        let (theirs, ours): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            (self.manifest.code().collect(), ours.code().collect());
+        let names = theirs.keys().chain(ours.keys());
+        names.filter(|name| theirs.get(*name) != ours.get(*name)).map(ToString::to_string).collect()
+    }
+
+    /// Says whether a release with this manifest has the code that the pull request planned. If
+    /// not, returns a warning.
+    pub(crate) fn compare(&self, ours: &BundleManifest, log: &Log) -> Option<String> {
+        let version = &self.version;
+        let found: Vec<String> = self.differences(ours).into_iter().collect();
+        if found.is_empty() {
+            log.note(&format!("the same code and modules as in release {version}"));
+            return None;
+        }
+        let names = match found.as_slice() {
+            names if names.len() <= SHOWN => names.join(", "),
+            names => format!("{} and {} more", names[..SHOWN].join(", "), names.len() - SHOWN),
+        };
+        Some(format!(
+            "release {version}, which a pull request made from the same sources, differs in \
+             {names}; a deploy with --reviewed refuses that\n  -> pin the modules and commit the \
+             lock file, so that both releases get the same"
+        ))
+    }
 }
 
 /// Returns the newest release that a pull request made from `sources`; None within a pull request,
-/// or if there is none. Trouble is a warning, because the image can be built again.
+/// or if there is none. Trouble is a warning, because everything can be built again.
 pub(crate) async fn find(
     host: &Host,
     store: &ReleaseStore,
@@ -45,8 +80,8 @@ pub(crate) async fn find(
     }
     let found = newest(store, release, sources).await;
     Ok(found.unwrap_or_else(|error| {
-        let what = "cannot look for an image that a pull request built";
-        host.log.warning(&format!("{what}, so it is built again: {error}"));
+        let what = "cannot look for a release that a pull request made";
+        host.log.warning(&format!("{what}, so nothing of it is used: {error}"));
         None
     }))
 }
@@ -60,10 +95,11 @@ async fn newest(store: &ReleaseStore, release: &Release, sources: Sha256) -> Res
         let Some(version) = version else { continue };
         let earlier = Release { version, ..release.clone() };
         let Some(published) = Published::open(store, &earlier).await? else { continue };
-        let made_from = published.manifest.as_ref().map(|(_, manifest)| manifest.source_digest);
-        if made_from == Some(sources) {
+        let Some((_, manifest)) = &published.manifest else { continue };
+        if manifest.source_digest == sources {
             let facts = published.facts().await?;
-            return Ok(Some(Built { version: earlier.version, facts }));
+            let manifest = manifest.clone();
+            return Ok(Some(Built { version: earlier.version, facts, manifest }));
         }
     }
     Ok(None)
@@ -83,8 +119,8 @@ pub(crate) async fn remember(
     let content = Content::Bytes(Vec::new());
     if let Err(error) = store.put_new(&key, content, &Metadata::default(), &|_| {}).await {
         host.log.warning(&format!(
-            "failed to record that a pull request built this image, so that it is built again \
-             after the merge: {error}"
+            "failed to record that a pull request made this release, so that nothing of it is \
+             used after the merge: {error}"
         ));
     }
 }

@@ -339,7 +339,7 @@ fn of_the_pull_request(hour: &Hour, requests: &[RoleRequest], head: &str) {
     let written: Vec<&RoleRequest> =
         requests.iter().filter(|it| it.action == "s3:PutObject").collect();
     let is_own = |it: &&RoleRequest| {
-        let is_record = it.resource.contains("/reviews/");
+        let is_record = ["/reviews/", "/built/"].iter().any(|folder| it.resource.contains(folder));
         is_record || it.resource.contains("-pr-7-") || it.resource.ends_with(".tflock")
     };
     assert!(!written.is_empty() && written.iter().all(is_own), "{written:#?}");

@@ -2,7 +2,7 @@
 //! applies only a plan that does the same.
 
 use crate::support::github::{GitHub, TOKEN};
-use crate::support::{Output, Project, Reference, Runner, pull_request_event};
+use crate::support::{Output, Project, Reference, Runner, git, pull_request_event};
 use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -606,4 +606,33 @@ fn a_secret_is_compared_and_never_recorded() {
     change
         .refuses(3, &["- terraform_data.login: input: reviewed: (sensitive); now: (sensitive)"])
         .lacks("hunter2");
+}
+
+#[test]
+fn code_that_moved_since_the_pull_request_is_named() {
+    let mut change = Change::new();
+    let module = change.project.sandbox().work().join("module");
+    fs::create_dir(&module).unwrap();
+    let commit = |change: &Change, text: &str| {
+        fs::write(module.join("main.tf"), text).unwrap();
+        for arguments in [vec!["init", "--quiet"], vec!["add", "."], vec!["commit", "-qm", "Text"]]
+        {
+            git(change.project.sandbox(), &module, arguments).run().success();
+        }
+    };
+    commit(&change, "output \"text\" {\n  value = \"reviewed\"\n}\n");
+    let source = format!("git::file://{}", module.display());
+    change
+        .project
+        .append("infra/main.tf", &format!("\nmodule \"text\" {{\n  source = \"{source}\"\n}}\n"));
+    change.push("A module of another repository");
+    change.plan();
+    change.merge();
+    let release = |version| change.on_main(&["release", version]).run();
+    let same = release("2-bbbbbbb");
+    same.success().stdout_has("the same code and modules as in release pr-7-");
+    commit(&change, "output \"text\" {\n  value = \"moved\"\n}\n");
+    let moved = release("3-ccccccc");
+    moved.success().lacks("the same code and modules");
+    moved.stdout_has("differs in modules/text/main.tf; a deploy with --reviewed refuses that");
 }

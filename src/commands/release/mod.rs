@@ -150,13 +150,13 @@ pub(crate) async fn make(
         data_check::check(&context.folder, context.manifest.kind, &sources, &facts)?;
         secret_check::check(context, &sources).await?;
     }
+    let finding = built::find(host, &context.store, release, sources.digest);
+    let built = host.interrupt.or_cancel("asking the release store", finding).await?;
     let mut image = match artifact {
         ArtifactInputs::Image(inputs) => {
             let target = inputs::image_target(context)?;
-            let finding = built::find(host, &context.store, release, sources.digest);
-            let found = host.interrupt.or_cancel("asking the release store", finding).await?;
-            let (source, found) = (sources.digest, found.as_ref());
-            Some(ReleaseImage::prepare(target, release, &checkout, *inputs, source, found).await?)
+            let (source, built) = (sources.digest, built.as_ref());
+            Some(ReleaseImage::prepare(target, release, &checkout, *inputs, source, built).await?)
         }
         ArtifactInputs::Files(_) => None,
     };
@@ -230,6 +230,9 @@ pub(crate) async fn make(
     };
     let storage = SegmentStorage::of(context.manifest.release.providers, &release.version);
     let bundle = assembly.write(&context.store, release, storage).await?;
+    if let Some(warning) = built.and_then(|built| built.compare(&bundle.manifest, log)) {
+        inputs::warn(log, &warning, report);
+    }
 
     host.interrupt.check("publishing the release")?;
     if let Some(zip) = &zip {
@@ -242,8 +245,8 @@ pub(crate) async fn make(
     report.outcome = Outcome::Released;
     report.release_key = Some(context.store.describe(&release.key()));
     report.release_digest = Some(bundle.digest.to_string());
+    built::remember(host, &context.store, release, sources.digest).await;
     if let Some(image) = &image {
-        built::remember(host, &context.store, release, sources.digest).await;
         report.image_id = facts.image_id().map(str::to_owned);
         image.move_latest(&checkout.commit).await;
     }

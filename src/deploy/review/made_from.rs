@@ -15,13 +15,8 @@ use crate::{
 /// the original cdflow: it has no digests that its files were checked against.
 pub(super) fn code(prepared: &Prepared) -> Option<Sha256> {
     let manifest = prepared.bundle.manifest.as_ref()?;
-    let is_code = |name: &str| {
-        ["infra/", "modules/", "config/", "platform-config/", "hooks/", "hooks.json"]
-            .iter()
-            .any(|folder| name.starts_with(folder))
-    };
     let mut hasher = Hasher::default();
-    for (name, file) in manifest.files.iter().filter(|(name, _)| is_code(name)) {
+    for (name, file) in manifest.code() {
         hasher.update(format!("{} {name}\n", file.sha256).as_bytes());
     }
     Some(hasher.finish())

@@ -94,6 +94,13 @@ impl BundleManifest {
         has_providers.then(|| platforms_of(&self.files))
     }
 
+    /// Returns the entries that decide what a plan and its apply do.
+    pub(crate) fn code(&self) -> impl Iterator<Item = (&String, &FileEntry)> {
+        const CODE: [&str; 6] =
+            ["infra/", "modules/", "config/", "platform-config/", "hooks/", "hooks.json"];
+        self.files.iter().filter(|(name, _)| CODE.iter().any(|start| name.starts_with(start)))
+    }
+
     /// Fails with `Exit::Input` for a newer format, and with `Exit::Integrity` for anything that is
     /// not a manifest.
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self> {

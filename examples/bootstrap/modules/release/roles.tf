@@ -71,9 +71,9 @@ data "aws_iam_policy_document" "release_plan" {
   }
 
   statement {
-    sid       = "RecordsOfPlansAndImages"
+    sid       = "RecordsOfPlansAndSources"
     actions   = ["s3:PutObject"]
-    resources = concat(["${local.arns.releases}/*/reviews/*"], var.images ? ["${local.arns.releases}/*/built/*"] : [])
+    resources = ["${local.arns.releases}/*/reviews/*", "${local.arns.releases}/*/built/*"]
   }
 
   statement {
