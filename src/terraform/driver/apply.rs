@@ -99,6 +99,15 @@ impl Initialised {
             Some(exit) if code == 0 => {
                 Err(Error::new(exit, "cancelled during apply, but the apply was completed"))
             }
+            // Without the lock, Terraform changes nothing. The lock can be this run's own, if the
+            // answer to Terraform's write was lost.
+            Some(exit) if failed().exit() == Exit::Locked => {
+                let locked = failed();
+                let stopped =
+                    Error::new(exit, "cancelled at the start of apply; nothing was applied")
+                        .why(locked.story());
+                Err(locked.hints().iter().fold(stopped, |error, hint| error.hint(hint.clone())))
+            }
             Some(exit) => {
                 let stopped = Error::new(
                     exit,
