@@ -1,8 +1,9 @@
-//! The pull request comment, and the way from a plan to it.
+//! The pull request comment, the way from a plan to it, and the commands in comments.
 
 use super::{halves, text};
 use crate::{
     base::redact::{Redactor, Secret},
+    cli::comment::{CommentCommand, CommentVerb},
     report::{
         Outcome, Report,
         comment::{
@@ -27,6 +28,23 @@ pub fn comment(bytes: &[u8]) {
     let comment = render(&merged, LIMIT);
     assert!(comment.len() <= LIMIT, "{} bytes", comment.len());
     assert!(parse(&comment).is_some());
+}
+
+/// What is accepted is one line of plain characters and exactly the command that is shown; what is
+/// refused is shown without control characters.
+pub fn comment_command(bytes: &[u8]) {
+    let body = text(bytes);
+    let command = match CommentCommand::parse(&body) {
+        None => return,
+        Some(Ok(command)) => command,
+        Some(Err(why)) => return assert!(!why.contains(char::is_control), "{why:?}"),
+    };
+    let shown = command.to_string();
+    let is_plain = |char: char| char.is_ascii_alphanumeric() || " /-".contains(char);
+    assert!(shown.chars().all(is_plain), "{shown:?}");
+    assert!(body.split_ascii_whitespace().eq(shown.split(' ')), "{body:?} is not {shown:?}");
+    assert!(command.lock.is_none() || command.verb == CommentVerb::Unlock);
+    assert_eq!(CommentCommand::parse(&shown), Some(Ok(command)));
 }
 
 /// A plan's words cannot change the rows of the comment, every loss is counted, and no sensitive

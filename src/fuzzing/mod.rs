@@ -7,8 +7,10 @@ mod bundles;
 mod code_owners;
 mod comments;
 mod configuration;
+mod ledgers;
 mod runner;
 mod secrets;
+mod states;
 mod terraform;
 
 use std::borrow::Cow;
@@ -16,10 +18,12 @@ use std::borrow::Cow;
 pub use self::{
     bundles::{bundle, release_json},
     code_owners::code_owners,
-    comments::{comment, plan},
+    comments::{comment, comment_command, plan},
     configuration::{component, constraint, scheme},
+    ledgers::ledger,
     runner::{commands, event, outputs},
     secrets::{credstash, redact},
+    states::state,
     terraform::{hcl, terraform_output},
 };
 use crate::base::error::{Error, Exit};

@@ -24,6 +24,9 @@ pub(crate) use self::{
     hold::{Hold, HoldAction, HoldDocument, holds},
 };
 
+#[cfg(fuzzing)]
+pub(crate) use self::reading::parse as parse_entry;
+
 use serde::Serialize;
 
 use self::size::{ENTRY_LIMIT, cut, encoded};

@@ -6,7 +6,7 @@ use futures_util::{
     Stream, StreamExt, TryStreamExt, future,
     stream::{self, BoxStream},
 };
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 
 use super::{
     Action, COUNT_FROM, End, Entry, HOLDS, LISTS, Ledger, Outcome, Record, Start, entry, lacks,
@@ -266,11 +266,7 @@ impl Ledger<'_> {
             .hint(RESTORE)
     }
 
-    pub(super) async fn get<T: serde::de::DeserializeOwned>(&self, key: &str) -> Result<T> {
-        #[derive(Deserialize)]
-        struct FormatOnly {
-            format: u32,
-        }
+    pub(super) async fn get<T: DeserializeOwned>(&self, key: &str) -> Result<T> {
         let place = self.store.describe(key);
         let bytes = self.store.get(key, ENTRY_LIMIT).await?;
         let bytes = bytes.ok_or_else(|| {
@@ -278,23 +274,32 @@ impl Ledger<'_> {
                 .why("it was deleted, but the ledger is append-only")
                 .hint(RESTORE)
         })?;
-        let damaged = |error| {
-            Error::integrity(format!("invalid ledger entry `{place}`")).why(error).hint(RESTORE)
-        };
-        let head: FormatOnly = serde_json::from_slice(&bytes).map_err(damaged)?;
-        if head.format > entry::FORMAT {
-            return Err(Error::input(format!(
-                "the ledger entry `{place}` has format {}, but this cdflow supports only {}",
-                head.format,
-                entry::FORMAT
-            ))
-            .hint("update cdflow: a newer version has deployed to this environment"));
-        }
-        let mut value: serde_json::Value = serde_json::from_slice(&bytes).map_err(damaged)?;
-        // Others write into the ledger too, and what it says is printed.
-        printable::document(&mut value);
-        serde_json::from_value(value).map_err(damaged)
+        parse(&place, &bytes)
     }
+}
+
+/// Parses an entry. `place` is where it is.
+pub(crate) fn parse<T: DeserializeOwned>(place: &str, bytes: &[u8]) -> Result<T> {
+    #[derive(Deserialize)]
+    struct FormatOnly {
+        format: u32,
+    }
+    let damaged = |error| {
+        Error::integrity(format!("invalid ledger entry `{place}`")).why(error).hint(RESTORE)
+    };
+    let head: FormatOnly = serde_json::from_slice(bytes).map_err(damaged)?;
+    if head.format > entry::FORMAT {
+        return Err(Error::input(format!(
+            "the ledger entry `{place}` has format {}, but this cdflow supports only {}",
+            head.format,
+            entry::FORMAT
+        ))
+        .hint("update cdflow: a newer version has deployed to this environment"));
+    }
+    let mut value: serde_json::Value = serde_json::from_slice(bytes).map_err(damaged)?;
+    // Others write into the ledger too, and what it says is printed.
+    printable::document(&mut value);
+    serde_json::from_value(value).map_err(damaged)
 }
 
 /// Reads the newest run first, and then older ones, several at once.

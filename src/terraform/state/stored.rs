@@ -79,12 +79,22 @@ pub(crate) async fn read(object: &StateObject) -> Result<Stored> {
         _ => error,
     });
     let Some(bytes) = read? else { return Ok(Stored::Missing) };
+    match parse(&object.describe(), bytes)? {
+        Stored::Readable(file) if !is_described(object, &file.bytes).await? => {
+            Ok(Stored::ForTerraform("the lock table has the digest of another version"))
+        }
+        stored => Ok(stored),
+    }
+}
+
+/// Parses an object of a state. `place` is where it is, in backticks.
+pub(crate) fn parse(place: &str, bytes: Vec<u8>) -> Result<Stored> {
     // A truncated object is damaged.
     if bytes.trim_ascii().is_empty() {
         return Ok(Stored::Empty);
     }
     let damaged = |why: String| {
-        Error::integrity(format!("{} is not a Terraform state", object.describe()))
+        Error::integrity(format!("{place} is not a Terraform state"))
             .why(why)
             .hint("restore the last good version of it (docs/terraform.md, \"State\")")
     };
@@ -95,7 +105,7 @@ pub(crate) async fn read(object: &StateObject) -> Result<Stored> {
     match format.version {
         Some(FORMAT) => {}
         Some(0) => return Err(damaged("its `version` is 0".to_owned())),
-        Some(newer) if newer > FORMAT => return Err(too_new(object, newer)),
+        Some(newer) if newer > FORMAT => return Err(too_new(place, newer)),
         Some(_) => return Ok(Stored::ForTerraform("its format is older than version 4")),
         None => return Err(damaged("it has no `version`".to_owned())),
     }
@@ -105,14 +115,11 @@ pub(crate) async fn read(object: &StateObject) -> Result<Stored> {
     if summary.lineage.is_empty() {
         return Err(damaged("it has no lineage".to_owned()));
     }
-    match is_described(object, &bytes).await? {
-        true => Ok(Stored::Readable(StateFile { bytes, summary })),
-        false => Ok(Stored::ForTerraform("the lock table has the digest of another version")),
-    }
+    Ok(Stored::Readable(StateFile { bytes, summary }))
 }
 
-fn too_new(object: &StateObject, format: u64) -> Error {
-    Error::input(format!("{} has the format version {format}", object.describe()))
+fn too_new(place: &str, format: u64) -> Error {
+    Error::input(format!("{place} has the format version {format}"))
         .why(format!("cdflow reads states up to version {FORMAT}"))
         .hint("use the version of cdflow and Terraform that wrote it, or restore the last good one")
 }
