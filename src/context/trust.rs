@@ -43,7 +43,7 @@ pub(crate) async fn check(global: &Global, host: &Host) -> Result<Trusted> {
         Verdict::Refused(error) => return Err(error),
         Verdict::Ask { pull_request } => {
             ask(global, host, run, head.as_ref(), pull_request).await?;
-            Files::All
+            Files::OfCommit
         }
         Verdict::Prove(files) => {
             prove(global, host, run, head.as_ref()).await?;

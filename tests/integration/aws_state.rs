@@ -27,7 +27,7 @@ pub(crate) fn with_locks(name: &str, lockfile: Option<bool>, table: bool) -> (Aw
     (aws, project)
 }
 
-fn table_name(aws: &Aws) -> String {
+pub(crate) fn table_name(aws: &Aws) -> String {
     format!("{}-locks", aws.name())
 }
 
@@ -316,6 +316,47 @@ fn a_lost_answer_to_the_release_of_a_lock_is_no_error() {
         assert_eq!(aws.keys(&aws.state_bucket()).is_empty(), is_lost, "{output}");
     }
     project.cdflow(["unlock", "ci"]).run().success().stdout_has("@");
+}
+
+/// The lock of cdflow itself, while it compares the state. Its ID says whose it is.
+#[test]
+fn a_lost_answer_to_cdflows_own_lock_leaves_the_lock_its_own() {
+    for (name, is_row) in [("ownfile", false), ("ownrow", true)] {
+        let (aws, project) = with_locks(name, Some(!is_row), is_row);
+        project.release("1");
+        project.deploy("ci", "1");
+        let matching = match is_row {
+            true => format!("PutItem {{\"TableName\":\"{}\"", table_name(&aws)),
+            false => format!("PUT /{}/{LOCK}", aws.state_bucket()),
+        };
+        aws.rule(json!({ "matching": matching, "agent": "rust", "times": 1, "lost": 500 }));
+        let output = project.cdflow(["-v", "deploy", "ci", "1"]).run();
+        output
+            .success()
+            .stderr_has("Deployed shop 1 to ci: no changes")
+            .lacks("Terraform compares the state");
+        assert!(aws.matched(&matching) >= 2, "{} requests", aws.matched(&matching));
+        assert_eq!(aws.keys(&aws.state_bucket()), [STATE], "no lock file is left");
+        if is_row {
+            assert_eq!(table_rows(&aws), [format!("{}/{STATE}-md5", aws.state_bucket())]);
+        }
+    }
+}
+
+/// As `a_lock_whose_answer_is_lost_is_named_as_the_runs_own`, in a table.
+#[test]
+fn a_row_whose_answer_is_lost_is_named_as_the_runs_own() {
+    let (aws, project) = with_locks("lostrow", Some(false), true);
+    project.release("1");
+    project.deploy("ci", "1");
+    let matching = format!("\"TableName\":\"{}\"", table_name(&aws));
+    let target = "DynamoDB_20120810.PutItem";
+    aws.rule(json!({ "matching": matching, "target": target, "times": 1, "lost": 500 }));
+    let output = project.cdflow(["deploy", "ci", "1"]).run();
+    output.fails(8).stderr_has("-> release the lock unless another run on this machine holds it");
+    let id = output.stderr.rsplit("--force ").next().unwrap().lines().next().unwrap().to_owned();
+    project.cdflow(["unlock", "ci", "--force", &id]).run().success();
+    project.deploy("ci", "1");
 }
 
 /// Its object was deleted without cdflow: nothing else knows of the state.

@@ -452,6 +452,16 @@ fn a_comment_starts_a_run() {
         runner.envs(github.env()).env("GITHUB_TOKEN", TOKEN).run()
     };
     run().success();
+    // Anyone can write a comment, so an earlier step can have brought in what an outsider made.
+    let release = || {
+        let runner = step(&project, "issue_comment", &event, &["release", "1", "--dry-run"]);
+        let runner = runner.env("GITHUB_SHA", &base);
+        runner.envs(github.env()).env("GITHUB_TOKEN", TOKEN).run()
+    };
+    release().success();
+    project.write("infra/evil.tf", "");
+    release().fails(3).stdout_has("not in commit").stdout_has("`infra/evil.tf`");
+    project.remove("infra/evil.tf");
     github.world().pull_request(7, &head).head_repository = Some(2);
     run().fails(3).stdout_has("it comes from a fork").lacks(TOKEN);
     github.world().pull_request(7, &head).author = "dependabot[bot]".to_owned();

@@ -11,7 +11,8 @@ use crate::{
 pub(crate) enum Verdict {
     Allowed(Files),
     Refused(Error),
-    /// Allowed if this pull request is not from a fork, which only GitHub's API reveals.
+    /// Allowed with files of the commit if this pull request is not from a fork, which only
+    /// GitHub's API reveals. Anyone can write the comment that started the run.
     Ask {
         pull_request: u64,
     },
