@@ -625,15 +625,59 @@ async fn uploads_that_a_killed_run_left_are_aborted() {
         let call = store.client.create_multipart_upload().bucket(&store.bucket.name).key(key);
         call.send().await.unwrap();
     };
-    for key in ["a/x-1.zip", "a/x-1.zip", "a/x-1.zip.other", "a/x-2.zip"] {
+    for key in ["a/x-1.zip", "a/x-1.zip", "a/x-1.zip.other", "a/x-2.zip", "b/x-1.zip"] {
         open(key).await;
     }
     assert_eq!(put(&store, "a/x-1.zip", bytes(9 * MIB, 0)).await.unwrap(), Put::Created);
-    // Only those of the same key: the others could still succeed.
-    assert_eq!(open_uploads(&store).await, 2);
+    // moto says of every upload that it began in 2010. That of another component stays.
+    assert_eq!(open_uploads(&store).await, 1);
     open("a/x-1.zip").await;
     assert_eq!(put(&store, "a/x-1.zip", bytes(9 * MIB, 0)).await.unwrap(), Put::Exists);
-    assert_eq!(open_uploads(&store).await, 2);
+    assert_eq!(open_uploads(&store).await, 1);
+}
+
+/// They could still succeed.
+#[tokio::test]
+async fn uploads_of_other_keys_are_aborted_after_a_day() {
+    let store = bucket().await;
+    let hours_ago = |hours: i64| {
+        let then = jiff::Timestamp::now() - jiff::SignedDuration::from_hours(hours);
+        then.strftime("%Y-%m-%dT%H:%M:%S.000Z").to_string()
+    };
+    let upload = |key: &str, id: &str, hours: i64| {
+        let began = hours_ago(hours);
+        format!(
+            "<Upload><Key>{key}</Key><UploadId>{id}</UploadId><Initiated>{began}</Initiated>\
+             </Upload>"
+        )
+    };
+    let uploads = [
+        upload("a/x-1.zip", "same", 0),
+        upload("a/x-2.zip", "young", 23),
+        upload("a/x-3.zip", "old", 25),
+    ];
+    let list =
+        format!("<ListMultipartUploadsResult>{}</ListMultipartUploadsResult>", uploads.concat());
+    let (aborted, lists) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicUsize::new(0)));
+    let (seen, listed) = (Arc::clone(&aborted), Arc::clone(&lists));
+    let store = through(&store, move |head| {
+        if head.starts_with("GET") && head.contains("?uploads") {
+            listed.fetch_add(1, Ordering::Relaxed);
+            return Fault::Answer("200 OK", String::new(), list.clone());
+        }
+        if head.starts_with("DELETE") {
+            seen.lock().unwrap().push(head.lines().next().unwrap().to_owned());
+        }
+        Fault::Pass
+    })
+    .await;
+    assert_eq!(put(&store, "a/x-1.zip", bytes(9 * MIB, 0)).await.unwrap(), Put::Created);
+    let aborted = aborted.lock().unwrap();
+    for (id, is_aborted) in [("same", true), ("young", false), ("old", true)] {
+        let id = format!("uploadId={id}");
+        assert_eq!(aborted.iter().any(|line| line.contains(&id)), is_aborted, "{id} {aborted:?}");
+    }
+    assert_eq!(lists.load(Ordering::Relaxed), 1);
 }
 
 /// The connection stays open and nothing comes any more.

@@ -6,6 +6,7 @@ use aws_sdk_s3::{
     types::{ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload},
 };
 use futures_util::{StreamExt, TryStreamExt, stream};
+use jiff::Timestamp;
 
 use super::{
     body::{UploadBody, base64_crc},
@@ -35,6 +36,11 @@ use crate::{
 const IN_FLIGHT: usize = 4;
 /// Aborts of one upload, at most.
 const ABORTS: u32 = 3;
+/// The age of an upload that no run continues, in seconds. The lifecycle rule of docs/aws.md has
+/// the same.
+const ABANDONED: i64 = 24 * 60 * 60;
+/// Abandoned uploads of other keys that one run aborts, at most.
+const MOST_ABANDONED: usize = 20;
 
 /// The bytes of an object, and how they become parts.
 pub(crate) struct UploadSource {
@@ -355,16 +361,25 @@ impl<'a> Upload<'a> {
     }
 }
 
-/// Aborts every other upload of a key that exists: of a run that was killed, or of one that can
-/// only lose. A failure changes nothing, because the bucket's lifecycle rule removes them, too.
+/// Aborts uploads that a killed run left: every other one of a key that exists, which can only
+/// lose, and those of other keys in the same folder that are a day old, so that no run can still
+/// send parts of them. A failure changes nothing, because the bucket's lifecycle rule removes them,
+/// too.
 pub(crate) async fn abort_others(store: &S3Store, key: &str) {
     let bucket = &store.bucket;
-    let call = store.client.list_multipart_uploads().bucket(&bucket.name).prefix(key);
+    let folder = key.rfind('/').map_or(key, |at| &key[..=at]);
+    let call = store.client.list_multipart_uploads().bucket(&bucket.name).prefix(folder);
     let listed = call.set_expected_bucket_owner(bucket.owner.clone()).send().await;
     let uploads = listed.ok().and_then(|listed| listed.uploads).unwrap_or_default();
-    let ids = uploads.into_iter().filter(|it| it.key() == Some(key)).filter_map(|it| it.upload_id);
-    for id in ids {
-        let _ = Upload { store, key, id }.abort().await;
+    // S3 rejects requests of a clock that is wrong by more than 15 minutes.
+    let until = Timestamp::now().as_second() - ABANDONED;
+    let (same, others): (Vec<_>, Vec<_>) =
+        uploads.into_iter().partition(|it| it.key() == Some(key));
+    let old = others.into_iter().filter(|it| it.initiated().is_some_and(|at| at.secs() < until));
+    for upload in same.into_iter().chain(old.take(MOST_ABANDONED)) {
+        if let (Some(key), Some(id)) = (&upload.key, upload.upload_id) {
+            let _ = Upload { store, key, id }.abort().await;
+        }
     }
 }
 
