@@ -11,7 +11,7 @@ use clap::{
 };
 
 use super::{
-    args::{Command, ComponentCommand, Inputs, PreviewCommand, leaf_commands},
+    args::{Command, CommentStep, ComponentCommand, Inputs, PreviewCommand, leaf_commands},
     usage::as_error,
 };
 use crate::{
@@ -289,10 +289,13 @@ fn set_secret(inputs: &mut Inputs, name: &str, content: Secret) {
         inputs.global.ca_certificates = Some(FileInput::of_certificates(content));
         return;
     }
-    if let (AGE_IDENTITY, Command::Component(ComponentCommand::Deploy(deploy))) =
-        (name, &mut inputs.command)
-    {
-        deploy.age_identity = Some(FileInput::Content(content));
+    if name == AGE_IDENTITY {
+        let place = match &mut inputs.command {
+            Command::Component(ComponentCommand::Deploy(deploy)) => &mut deploy.age_identity,
+            Command::Comment(CommentStep::Run(run)) => &mut run.age_identity,
+            _ => return,
+        };
+        *place = Some(FileInput::Content(content));
         return;
     }
     // `preview down` ignores what only `preview up` needs.

@@ -9,7 +9,7 @@ impl Command {
         match self {
             Self::Component(command) => command.prints_its_result(),
             // The answer is on the pull request, and the outputs are files.
-            Self::Comment(_) => false,
+            Self::Comment(_) | Self::Unaffected(_) => false,
             Self::Build(it) => it.dry_run,
             Self::Dockerfile(it) => !it.write,
             Self::Doctor(_) | Self::Completions(_) | Self::CredentialProcess { .. } => true,

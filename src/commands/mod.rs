@@ -25,6 +25,7 @@ mod shell;
 mod status;
 #[cfg(test)]
 mod tests;
+mod unaffected;
 mod unlock;
 
 use crate::{
@@ -60,6 +61,7 @@ pub(crate) async fn run(inputs: Inputs, host: Host, report: &mut Report) -> Resu
         Command::Comment(CommentStep::Run(inputs)) => {
             on_heap(|| comment::run(&global, inputs, host, report)).await?;
         }
+        Command::Unaffected(_) => unaffected::run(&global, &host, report).await,
         Command::Build(inputs) => on_heap(|| build::run(&global, &inputs, &host)).await?,
         Command::Dockerfile(inputs) => {
             let printing = on_heap(|| dockerfile::run(&global, &inputs, &host));
@@ -176,9 +178,10 @@ fn notices(command: &ComponentCommand, context: &context::Context) -> Notices {
     Notices { rules, is_about_drift }
 }
 
-/// Whether the role for plans is enough in the release account. The release of a pull request has a
-/// version of its own, which the role can be allowed to publish.
+/// Whether the role for plans is enough in the release account. The release of a pull request, also
+/// in a merge queue, has a version of its own, which the role can be allowed to publish.
 fn only_reads(command: &ComponentCommand, host: &Host) -> bool {
-    let is_of_change = host.run.as_ref().is_some_and(|run| run.is_of_change());
+    let is_of_change =
+        host.run.as_ref().is_some_and(|run| run.is_of_change()) || host.queued().is_some();
     command.only_reads() || (is_of_change && matches!(command, ComponentCommand::Release(_)))
 }

@@ -229,10 +229,11 @@ async fn decide(
     let stateful = context.manifest.report.stateful.as_deref().unwrap_or_default();
     let mut shown = PlanReport::new(&planned, stateful, &context.host.log.redactor);
     shown.only_release = review::is_only_release(order, prepared, &planned);
-    if shown.only_release {
-        context.host.log.note(report::ONLY_RELEASE);
+    if let Some(said) = shown.said_of_release() {
+        context.host.log.note(&said);
     }
     report.plan = Some(shown);
+    report.warnings.extend(planned.left_out());
     report.context.planned_serial = before.map(|state| state.serial);
     unknown_changes::warn_of_earlier(context, order, &planned.changes);
     let judged = label::judge(context, order, prepared, &planned.changes).await;

@@ -12,6 +12,8 @@ use crate::{
     },
 };
 
+const NOT_COMPLETE: &str = "the plan is not complete";
+
 pub(crate) fn of_apply(mode: PlanMode) -> report::Outcome {
     match mode {
         PlanMode::Deploy => report::Outcome::Deployed,
@@ -20,12 +22,17 @@ pub(crate) fn of_apply(mode: PlanMode) -> report::Outcome {
     }
 }
 
+/// A plan that leaves something to a later one is never without changes.
 pub(crate) fn of_plan(plan: &Plan) -> report::Outcome {
-    if plan.has_changes { report::Outcome::Planned } else { report::Outcome::NoChanges }
+    match plan.has_changes || plan.left_out().is_some() {
+        true => report::Outcome::Planned,
+        false => report::Outcome::NoChanges,
+    }
 }
 
 pub(crate) fn plan_summary(plan: &Plan) -> String {
     match (plan.has_changes, plan.changes.resources.is_empty()) {
+        (false, _) if plan.left_out().is_some() => NOT_COMPLETE.to_owned(),
         (false, _) => "no changes".to_owned(),
         (true, true) => format!("only {} output(s) or the state", plan.changes.outputs.len()),
         (true, false) => {
@@ -47,6 +54,9 @@ pub(crate) fn apply_summary(context: &Context, order: &Order<'_>, plan: &Plan) -
         PlanMode::Deploy if !order.targets.is_empty() => {
             let targets = order.targets.join(", ");
             format!("Deployed {component} {version} to {environment} in part ({targets}): {what}")
+        }
+        PlanMode::Deploy if plan.left_out().is_some() => {
+            format!("Deployed {component} {version} to {environment}: {what}; {NOT_COMPLETE}")
         }
         PlanMode::Deploy if !plan.has_changes => {
             format!("Deployed {component} {version} to {environment}: no changes")

@@ -1,7 +1,7 @@
 //! What a run says apart from its plan, as alerts: failure, deploy guards, review, warnings.
 
 use super::{
-    Guard, ONLY_RELEASE, Outcome, Report, hooks,
+    Guard, Outcome, PlanReport, Report, hooks,
     markdown::{floor, words},
 };
 
@@ -47,10 +47,8 @@ fn guard(report: &Report, place: &str) -> String {
 }
 
 fn only_release(report: &Report, place: &str) -> String {
-    match report.plan.as_ref().is_some_and(|plan| plan.only_release) {
-        true => alert("NOTE", place, ONLY_RELEASE),
-        false => String::new(),
-    }
+    let said = report.plan.as_ref().and_then(PlanReport::said_of_release);
+    said.map_or_else(String::new, |text| alert("NOTE", place, &text))
 }
 
 fn reviewed(report: &Report, place: &str) -> String {

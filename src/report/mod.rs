@@ -43,7 +43,7 @@ use serde_json::Value;
 
 pub(crate) use self::{
     answer::Answer,
-    check::{Checking, begin_check},
+    check::{CheckState, Checking, NAME as CHECK, begin_check, write_unaffected},
     comment::{Commenter, announce_apply},
     destinations::Destinations,
     hooks::{HookReport, HookStage},
@@ -67,10 +67,6 @@ use crate::{
     services::ci,
     terraform::output::unknown::UnknownChange,
 };
-
-/// What a plan says that changes nothing else.
-pub(crate) const ONLY_RELEASE: &str =
-    "Only the version, the commit or the build number of the release changes";
 
 /// The title of a folded plan once it was applied: its text is in the future tense.
 const PLAN_BEFORE: &str = "The plan before the apply";

@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::{
     Outcome,
     diff::as_diff,
+    markdown::grouped,
     reasons::{Reason, reasons},
 };
 use crate::{
@@ -24,6 +25,10 @@ use crate::{
         },
     },
 };
+
+/// What a plan says that changes nothing else.
+const ONLY_RELEASE: &str =
+    "Only the version, the commit or the build number of the release changes";
 
 /// A redacted plan. It is also the `plan.json` of `--plan-out`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
@@ -188,6 +193,16 @@ impl PlanReport {
             document: None,
             only_release: false,
         }
+    }
+
+    /// Returns what to say about a plan that changes only the names of the release. They can force
+    /// a replacement.
+    pub(crate) fn said_of_release(&self) -> Option<String> {
+        let replaced = match self.counts.replace {
+            0 => String::new(),
+            count => format!(" ({} replaced)", grouped(count)),
+        };
+        self.only_release.then(|| format!("{ONLY_RELEASE}{replaced}"))
     }
 
     /// Returns the resources that the plan destroys or replaces.
@@ -377,6 +392,18 @@ Plan: 1 to add, 1 to change, 1 to destroy.
 Changes to Outputs:
   ~ o = "one" -> "two"
 "#;
+
+    #[test]
+    fn a_changed_version_says_how_much_it_replaces() {
+        let said = |replace: usize, only_release: bool| {
+            let counts = PlanCounts { replace, ..PlanCounts::default() };
+            PlanReport { counts, only_release, ..PlanReport::default() }.said_of_release()
+        };
+        assert_eq!(said(0, true).as_deref(), Some(ONLY_RELEASE));
+        assert_eq!(said(1, true).unwrap(), format!("{ONLY_RELEASE} (1 replaced)"));
+        assert_eq!(said(1200, true).unwrap(), format!("{ONLY_RELEASE} (1,200 replaced)"));
+        assert_eq!(said(1, false), None);
+    }
 
     #[test]
     fn a_deposed_object_has_its_own_section() {

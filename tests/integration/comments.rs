@@ -200,6 +200,47 @@ fn a_comment_plans_and_another_one_applies() {
     assert!(written.len() == 1 && written[0].contains(&deployed), "{written:?}");
 }
 
+#[test]
+fn a_comment_can_apply_the_stored_plan() {
+    let mut talk = Talk::new(SETTINGS);
+    talk.on_pull_request(&["release"]).success();
+    let exact = ["comment", "run", "--reviewed=exact", "-vv"];
+    let plan = talk.write("grace", "/cdflow plan live");
+    let planned = talk.step(plan, &exact).run();
+    planned
+        .success()
+        .stdout_has("the plan is stored for --reviewed=exact")
+        .stdout_has("::group::Plan");
+
+    // Another run changes the state: nothing is applied, and the next plan can be.
+    talk.project
+        .cdflow(["deploy", "live", "1-aaaaaaa", "--replace", "terraform_data.service"])
+        .run()
+        .success();
+    let apply = talk.write("grace", "/cdflow apply live");
+    let refused = talk.step(apply, &exact).run();
+    refused
+        .fails(3)
+        .stdout_has("the stored plan of pull request #7 for `live` cannot be applied")
+        .stdout_has("the state has changed since: stored: serial")
+        .lacks("::group::Apply");
+    assert_eq!(talk.reactions(apply), ["eyes", "-1"]);
+
+    let plan = talk.write("grace", "/cdflow plan live");
+    talk.step(plan, &exact).run().success();
+    let apply = talk.write("grace", "/cdflow apply live");
+    let applied = talk.step(apply, &exact).run();
+    applied
+        .success()
+        .stdout_has("The plan is the one that pull request #7 stored")
+        .lacks("::group::Plan");
+    assert_eq!(talk.reactions(apply), ["eyes", "rocket"]);
+    let entries = talk.project.ledger_entries("live");
+    let (start, _) = entries.last().unwrap();
+    assert_eq!(start["actor"], "grace");
+    assert!(start["reviewed"]["plan"]["sha256"].is_string(), "{start}");
+}
+
 /// Neither GitHub's answer nor a later job of the workflow gets anything from such a comment.
 #[test]
 fn who_commands_what_is_checked() {

@@ -1408,3 +1408,31 @@ fn the_ledger_knows_who_deployed_without_a_ci() {
     let actors: Vec<_> = runs.iter().map(|(start, _)| start["actor"].as_str().unwrap()).collect();
     assert_eq!(actors, [&format!("bob@{}", host.trim()), "ada@example.com"]);
 }
+
+/// With `-target` that is meant. Without it, nothing may say that all is applied.
+#[test]
+fn a_plan_that_terraform_calls_incomplete() {
+    let project = Project::local("greeting");
+    project.release("1");
+    let path = project.terraform_but(
+        "show) \"$real\" \"$@\" | sed 's/\"complete\":true/\"complete\":false/'\n\
+         exit \"${PIPESTATUS[0]}\";;",
+    );
+    let warning = "Terraform says that the plan is not complete";
+    let deploy = |more: &[&str]| {
+        let flags = ["deploy", "live", "1", "--report-markdown", "report.md"];
+        project.cdflow(flags).args(more).env("PATH", &path).run()
+    };
+    deploy(&["--plan-only"]).success().stderr_has(warning);
+    assert!(project.read("report.md").contains(warning));
+    deploy(&["--target", "terraform_data.greeting", "--plan-only"]).success().lacks(warning);
+    let output = deploy(&[]);
+    output.success().stderr_has("1 added, 0 changed, 0 destroyed; the plan is not complete");
+    assert!(project.read("report.md").contains(warning));
+    // Terraform's JSON is read although there are no changes.
+    let output = deploy(&["--plan-only", "--plan-out", "plan"]);
+    output.success().stderr_has(warning);
+    assert!(!output.stderr.contains("no changes"), "{output}");
+    let report = project.read("report.md");
+    assert!(report.contains(warning), "{report}");
+}

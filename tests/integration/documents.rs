@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 
-const COMMANDS: [&str; 21] = [
+const COMMANDS: [&str; 22] = [
     "release",
     "releases",
     "inspect",
@@ -24,6 +24,7 @@ const COMMANDS: [&str; 21] = [
     "unhold",
     "adopt",
     "comment",
+    "unaffected",
     "build",
     "dockerfile",
     "doctor",

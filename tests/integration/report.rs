@@ -501,6 +501,42 @@ fn a_plan_is_written_for_people_and_for_programs() {
     assert_eq!(plan["resource_changes"][0]["change"]["actions"], json!(["no-op"]));
 }
 
+/// Terraform indents the title of such a resource in its own way.
+#[test]
+fn a_resource_that_is_no_longer_managed_is_shown_with_its_text() {
+    let kept = "resource \"terraform_data\" \"b\" {\n  input = \"old\"\n}\n";
+    let project = Project::local("greeting");
+    project.append("infra/main.tf", kept);
+    project.append("infra/main.tf", &kept.replace("\"b\"", "\"c\"")).commit("Two");
+    project.release("1");
+    project.deploy("live", "1");
+    let removed = "removed {\n  from = terraform_data.c\n  lifecycle {\n    destroy = false\n  \
+                   }\n}\n";
+    project.edit("infra/main.tf", &kept.replace("\"b\"", "\"c\""), removed);
+    project.edit("infra/main.tf", "\"old\"", "\"new\"").commit("One");
+    project.release("2");
+    step(&project, &["deploy", "live", "2", "--plan-only", "--plan-out", "../plan"]).success();
+    let plan = fs::read_to_string(project.dir().join("../plan/plan.json")).unwrap();
+    let plan: Value = serde_json::from_str(&plan).unwrap();
+    let of = |address: &str| {
+        let resources = plan["resources"].as_array().unwrap();
+        resources.iter().find(|it| it["address"] == address).unwrap().clone()
+    };
+    let (changed, forgotten) = (of("terraform_data.b"), of("terraform_data.c"));
+    assert_eq!(forgotten["action"], "forget");
+    assert_eq!(
+        forgotten["title"],
+        "terraform_data.c will no longer be managed by Terraform, but will not be destroyed"
+    );
+    let diff = forgotten["diff"].as_str().unwrap();
+    assert!(
+        diff.contains("destroy = false") && diff.contains("\"terraform_data\" \"c\""),
+        "{diff}"
+    );
+    let diff = changed["diff"].as_str().unwrap();
+    assert!(diff.contains("\"new\"") && !diff.contains("no longer be managed"), "{diff}");
+}
+
 #[test]
 fn a_report_that_can_not_be_written_is_known_before_anything_is_done() {
     let project = Project::local("greeting");

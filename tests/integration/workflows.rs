@@ -1,6 +1,7 @@
 //! What `init` writes and what the examples show works on its first run: each workflow is run as
 //! GitHub would run it, with a checkout, a token and inputs per job.
 
+use crate::check_run::shown;
 use crate::function_release;
 use crate::support::github::GitHub;
 use crate::support::workflow::{Event, Origin, Ran, run};
@@ -31,6 +32,19 @@ pub(crate) fn pull_request(sha: &str, action: &str, state: &str) -> Event {
     payload["action"] = action.into();
     let reference = format!("refs/pull/{NUMBER}/merge");
     Event { name: "pull_request", payload, sha: sha.to_owned(), reference }
+}
+
+/// The merge queue tests `sha`, which contains the pull request and `base`.
+fn merge_group(sha: &str, base: &str) -> Event {
+    let repository = pull_request_event(NUMBER, sha, "open", &[])["repository"].clone();
+    let reference = format!("refs/heads/gh-readonly-queue/main/pr-{NUMBER}-{base}");
+    let group = json!({
+        "head_sha": sha, "head_ref": reference, "base_sha": base, "base_ref": "refs/heads/main",
+    });
+    let payload = json!({
+        "action": "checks_requested", "merge_group": group, "repository": repository,
+    });
+    Event { name: "merge_group", payload, sha: sha.to_owned(), reference }
 }
 
 /// `job: command`, for each step that ran. All of them must succeed, and warn about nothing but
@@ -344,14 +358,87 @@ fn the_example_with_several_components() {
     }
     // The one at the root has the name of the repository, as one of these has.
     company.project.remove("cdflow.yml");
-    let head = company.project.commit("Components");
-    company.github.world().pull_request(NUMBER, &head);
-    let ran = company.run("matrix.yml", &pull_request(&head, "opened", "open"), 1);
+    let base = company.project.commit("Components");
+    // What the pull request changes, by the files of its commit.
+    let of_commit = |head: &str, number: u64| {
+        company.github.world().pull_request(NUMBER, head);
+        let mut event = pull_request(head, "opened", "open");
+        event.payload["pull_request"]["base"]["sha"] = base.as_str().into();
+        company.run("matrix.yml", &event, number)
+    };
     let of = |name: &str| [format!("plan ({name}): release"), format!("plan ({name}): deploy")];
-    let expected = ["checkout", "catalogue", "search"].map(of).concat();
-    assert_eq!(steps(&ran, &[]), expected);
+    let conclusion = |commit: &str| shown(&company.github, commit).0;
+
+    let head = company.project.write("modules/shared/main.tf", "").commit("For all");
+    let ran = of_commit(&head, 1);
+    assert_eq!(steps(&ran, &[]), ["checkout", "catalogue", "search"].map(of).concat());
     let comments = company.comments();
     assert!(comments.len() == 1 && comments[0].contains("catalogue"), "{comments:?}");
+    assert_eq!(conclusion(&head), "success");
+
+    company.project.git(["checkout", "--quiet", "--detach", &base]);
+    let head = company.project.append("components/search/infra/main.tf", "\n# x\n").commit("One");
+    let ran = of_commit(&head, 2);
+    assert_eq!(steps(&ran, &[]), of("search"));
+    assert_eq!(conclusion(&head), "success");
+
+    // The next push takes the change back, and documents are for nobody.
+    company.project.git(["checkout", "--quiet", "--detach", &base]);
+    let head = company.project.write("README.md", "Words\n").commit("Documents");
+    let ran = of_commit(&head, 3);
+    assert_eq!(steps(&ran, &[]), ["affected: unaffected"]);
+    assert_eq!(conclusion(&head), "neutral");
+
+    let head = company.project.write("OTHER.md", "Words\n").commit("The merge of the queue");
+    let queue =
+        |base: &str, number: u64| company.run("matrix.yml", &merge_group(&head, base), number);
+    assert_eq!(steps(&queue(&base, 4), &[]), ["affected: unaffected"]);
+    assert_eq!(conclusion(&head), "neutral");
+}
+
+#[test]
+fn the_example_that_deploys_what_was_reviewed() {
+    let company = Company::new();
+    let head = company.project.head();
+    let ran = company.run("reviewed.yml", &pull_request(&head, "opened", "open"), 1);
+    let planned =
+        ["release-change: release", "plan (ci): deploy", "plan (live): deploy"].map(str::to_owned);
+    assert_eq!(steps(&ran, &[]), planned);
+    assert_eq!(shown(&company.github, &head).0, "success");
+    company.github.world().review(NUMBER, "grace", "APPROVED");
+
+    // The base branch has moved, so that the code of the queue is not that of the pull request.
+    let merged = company.project.append("infra/main.tf", "\n# Of the base\n").commit("Merge");
+    let ran = company.run("reviewed.yml", &merge_group(&merged, &head), 2);
+    assert_eq!(steps(&ran, &[]), planned);
+    has(&ran, &format!("version pr-{NUMBER}-{}", &merged[..7]));
+    let same = "The plan does what pull request #7 showed";
+    has(&ran, same);
+    assert_eq!(shown(&company.github, &merged).0, "success");
+    for job in &ran {
+        assert!(job.subject.ends_with(":environment:pull-request"), "{}", job.subject);
+        assert!(job.role.ends_with("-pull-request"), "{}", job.role);
+    }
+
+    {
+        let mut world = company.github.world();
+        let change = world.pull_requests.get_mut(&NUMBER).unwrap();
+        (change.is_open, change.is_merged) = (false, true);
+        change.merge_commit_sha = Some(merged.clone());
+    }
+    let ran = company.run("reviewed.yml", &push(&merged), 3);
+    assert_eq!(
+        steps(&ran, &[]),
+        ["release: release", "deploy (ci): deploy", "deploy (live): deploy"]
+    );
+    has(&ran, &format!("{same}, approved by grace"));
+    has(&ran, &format!("Deployed checkout 3-{} to live", &merged[..7]));
+
+    // A commit that no pull request has shown.
+    let direct = company.project.append("infra/main.tf", "\n# Direct\n").commit("Direct");
+    let ran = company.run("reviewed.yml", &push(&direct), 4);
+    ran[0].output.success();
+    ran[1].output.fails(3);
 }
 
 /// A scaffold may name only what its own account scheme has, and doctor has nothing to say.

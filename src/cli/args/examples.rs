@@ -66,6 +66,9 @@ pub(super) const COMMENT_CHECK: &str = "Examples:
 pub(super) const COMMENT_RUN: &str = "Examples:
   cdflow comment run --head 6dcb09b5b57875f334f61aebed695e2e4193db5e";
 
+pub(super) const UNAFFECTED: &str = "Examples:
+  cdflow unaffected";
+
 pub(super) const BUILD: &str = "Examples:
   cdflow build
   cdflow build --dev --tag shop:dev";

@@ -25,6 +25,7 @@ mod rollback;
 mod shared;
 mod shell;
 mod status;
+mod unaffected;
 mod unlock;
 
 use std::path::PathBuf;
@@ -52,6 +53,7 @@ pub(crate) use self::{
     shared::{ConfirmInputs, Global, PlanInputs, ReportInputs},
     shell::ShellInputs,
     status::StatusInputs,
+    unaffected::UnaffectedInputs,
     unlock::UnlockInputs,
 };
 
@@ -77,6 +79,8 @@ pub(crate) enum Command {
     /// Carry out the command in a comment on a pull request
     #[command(subcommand, after_help = examples::COMMENT)]
     Comment(CommentStep),
+    /// Complete the check run `cdflow` of a change that affects no component
+    Unaffected(UnaffectedInputs),
     /// Build the image of a function component for this machine
     Build(BuildInputs),
     /// Print or write the Dockerfile of a function component

@@ -48,6 +48,8 @@ fn command(accepted: &Accepted, version: Version, inputs: CommentRunInputs) -> C
         CommentVerb::Hold => ComponentCommand::Hold(HoldInputs { environment, pull_request: None }),
         CommentVerb::Unhold => ComponentCommand::Unhold(UnholdInputs { environment }),
         CommentVerb::Plan | CommentVerb::Apply => ComponentCommand::Deploy(DeployInputs {
+            reviewed: inputs.reviewed.filter(|_| verb == CommentVerb::Apply),
+            age_identity: inputs.age_identity,
             plan: PlanInputs {
                 plan_only: verb == CommentVerb::Plan,
                 plan_out: None,

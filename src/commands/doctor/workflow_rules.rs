@@ -30,6 +30,7 @@ const DEPLOYS: [&str; 3] = ["deploy", "destroy", "rollback"];
 const PREVIEW: &str = "preview ";
 const COMMENT_RUN: &str = "comment run";
 const OF_COMMENTS: [&str; 2] = ["comment check", COMMENT_RUN];
+const UNAFFECTED: &str = "unaffected";
 const QUEUE: &str = "set `cancel-in-progress: false` and `queue: max`";
 
 /// What cdflow.yml makes a deploy ask GitHub for.
@@ -177,6 +178,14 @@ impl Job<'_> {
                 "checks",
                 "the check run of the input `check`",
                 "add `checks: write` to the `permissions:` of the job, or remove `check`",
+            );
+        }
+        let completes = |step: &Step| step.has_token && step.can_be(&[UNAFFECTED]);
+        if self.steps.iter().any(completes) && self.access("checks").is_missing() {
+            need(
+                "checks",
+                "the check run of `unaffected`",
+                "add `checks: write` to the `permissions:` of the job",
             );
         }
         let records = |step: &Step| {
@@ -379,6 +388,10 @@ mod tests {
         let needed = ["the check run of the input `check` needs `checks: write`"];
         assert_eq!(said("on: push", "permissions: {}", checked), needed);
         assert_eq!(said("on: push", "permissions: { checks: write }", checked), [""; 0]);
+        let unaffected = "{ command: unaffected }";
+        let needed = ["the check run of `unaffected` needs `checks: write`"];
+        assert_eq!(said("on: pull_request", "permissions: {}", unaffected), needed);
+        assert_eq!(said("on: merge_group", "permissions: { checks: write }", unaffected), [""; 0]);
         let deploy = "{ command: deploy }";
         let needed = ["a GitHub deployment needs `deployments: write`"];
         assert_eq!(said("on: push", "permissions: {}", deploy), needed);

@@ -7,11 +7,13 @@ pub(super) use rows::tests;
 
 use tokio::time::{Instant, sleep};
 
-use self::rows::{CheckRow, CheckRows, CheckState};
-use super::{Destinations, Report};
+pub(crate) use self::rows::CheckState;
+use self::rows::{CheckRow, CheckRows};
+use super::{Destinations, Report, RunRef};
 use crate::{
     base::{
         limits::{Limit, PAUSE},
+        redact::Secret,
         retry::jitter,
     },
     services::{
@@ -20,7 +22,7 @@ use crate::{
     },
 };
 
-const NAME: &str = "cdflow";
+pub(crate) const NAME: &str = "cdflow";
 /// How often a run reads the check run before it gives up.
 const ATTEMPTS: u32 = 12;
 
@@ -71,12 +73,13 @@ async fn put(
     if report.checking == Checking::Refused {
         return;
     }
+    let added = CheckRows::from(row);
     let writing = async {
         let api = Api::of(host, destinations.token.as_ref())?;
         let target = CheckTarget { api, host, commit, comment };
         match is_running {
-            true => target.write_once(&row).await,
-            false => target.write(&row).await,
+            true => target.write_once(added).await,
+            false => target.write(added).await.map(drop),
         }
     };
     match host.interrupt.or_stop([Limit::Comment, Limit::CommentStop], writing).await {
@@ -90,11 +93,40 @@ async fn put(
             ));
         }
         Ok(Err(error)) => host.log.warning(&error.to_string()),
-        Err(limit) => host.log.warning(&format!(
-            "the check run `{NAME}` might not show this run: {}",
-            limit.passed("GitHub did not answer")
-        )),
+        Err(limit) => host.log.warning(&unclear(limit)),
     }
+}
+
+/// Says that the change affects no component, and returns what the check run then shows. None if
+/// the run is for no pull request and no merge queue. The error is for a warning.
+pub(crate) async fn write_unaffected(
+    token: Option<&Secret>,
+    host: &Host,
+    run: RunRef,
+) -> Result<Option<CheckState>, String> {
+    let Some(commit) = commit(host) else { return Ok(None) };
+    let writing = async {
+        let target = CheckTarget { api: Api::of(host, token)?, host, commit, comment: None };
+        target.write(CheckRows::unaffected(run)).await
+    };
+    match host.interrupt.or_stop([Limit::Comment, Limit::CommentStop], writing).await {
+        Ok(Ok(rows)) => Ok(Some(rows.state())),
+        Ok(Err(error)) if matches!(error.kind, GitHubErrorKind::Forbidden { .. }) => Err(format!(
+            "the check run `{NAME}` is not written: the token does not have `checks: write`\n  -> \
+             add `checks: write` to the `permissions:` of the job\n  -> for a pull request of a \
+             fork or of Dependabot, whose tokens never have it, push its commits to a branch of \
+             the repository"
+        )),
+        Ok(Err(error)) => Err(format!("the check run `{NAME}` is not written: {error}")),
+        Err(limit) => Err(unclear(limit)),
+    }
+}
+
+fn unclear(limit: Limit) -> String {
+    format!(
+        "the check run `{NAME}` might not show this run: {}",
+        limit.passed("GitHub did not answer")
+    )
 }
 
 /// Returns the newest commit of the pull request, or the commit of the merge queue.
@@ -108,14 +140,14 @@ fn commit(host: &Host) -> Option<String> {
 
 impl CheckTarget<'_> {
     /// Writes without a look at what others write meanwhile.
-    async fn write_once(&self, row: &CheckRow) -> Result<(), GitHubError> {
+    async fn write_once(&self, added: CheckRows) -> Result<(), GitHubError> {
         let found = self.find().await?;
-        self.send(&found, rows(&found).merge([row.clone()])).await
+        self.send(&found, rows(&found).merge(added)).await
     }
 
-    /// Writes until the check run has the row. GitHub has no compare-and-swap, so others might
-    /// overwrite it.
-    async fn write(&self, row: &CheckRow) -> Result<(), GitHubError> {
+    /// Writes until the check run has what is added, and returns all that it then has. GitHub has
+    /// no compare-and-swap, so others might overwrite it.
+    async fn write(&self, added: CheckRows) -> Result<CheckRows, GitHubError> {
         // Others need about this time between reading and writing.
         let mut pause = PAUSE * 4;
         for _ in 0..ATTEMPTS {
@@ -123,10 +155,10 @@ impl CheckTarget<'_> {
             let began = Instant::now();
             let found = self.find().await?;
             let newest = found.last().and_then(|it| CheckRows::parse(it.text()));
-            if newest.is_some_and(|rows| rows.has(row)) {
-                return Ok(());
+            if let Some(rows) = newest.filter(|rows| rows.has(&added)) {
+                return Ok(rows);
             }
-            self.send(&found, rows(&found).merge([row.clone()])).await?;
+            self.send(&found, rows(&found).merge(added.clone())).await?;
             sleep(jitter(pause.max(began.elapsed() * 2).min(PAUSE * 30))).await;
             pause = pause * 3 / 2;
         }
@@ -150,7 +182,7 @@ impl CheckTarget<'_> {
 
     /// Writes the rows to the newest check run, which is the one that a branch rule looks at.
     async fn send(&self, found: &[CheckRun], rows: CheckRows) -> Result<(), GitHubError> {
-        let CheckState { conclusion, title } = rows.state();
+        let CheckState { conclusion, title, .. } = rows.state();
         let run = self.host.run.as_ref().and_then(|run| run.url.as_deref());
         let redactor = &self.host.log.redactor;
         let new = NewCheckRun {
@@ -173,5 +205,5 @@ impl CheckTarget<'_> {
 /// Returns the rows of all: two jobs might have created one each.
 fn rows(found: &[CheckRun]) -> CheckRows {
     let parsed = found.iter().filter_map(|run| CheckRows::parse(run.text()));
-    parsed.fold(CheckRows::default(), |rows, more| rows.merge(more.into_rows()))
+    parsed.fold(CheckRows::default(), CheckRows::merge)
 }

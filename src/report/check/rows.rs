@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::report::{
-    Guard, Outcome, Report,
+    Guard, Outcome, Report, RunRef,
     body::change_summary,
     markdown::{code_cell, counted, link, words},
 };
@@ -16,9 +16,14 @@ const END: &str = " -->";
 /// The version of the format. Rows of a higher one are left alone.
 const FORMAT: u32 = 1;
 
-/// The rows, sorted by component and environment.
+/// What the jobs have added, in an order that does not depend on theirs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct CheckRows(Vec<CheckRow>);
+pub(super) struct CheckRows {
+    /// Sorted by component and environment.
+    rows: Vec<CheckRow>,
+    /// The newest run that found no affected component. It says nothing about the rows of others.
+    unaffected: Option<RunRef>,
+}
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct CheckRow {
@@ -40,14 +45,24 @@ pub(super) struct CheckRow {
 struct Header {
     format: u32,
     rows: Vec<CheckRow>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    unaffected: Option<RunRef>,
 }
 
 /// What the check run shows.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct CheckState {
+pub(crate) struct CheckState {
     /// None: in progress.
     pub(super) conclusion: Option<&'static str>,
-    pub(super) title: String,
+    pub(crate) title: String,
+    /// Whether jobs have added rows.
+    pub(crate) has_rows: bool,
+}
+
+impl From<CheckRow> for CheckRows {
+    fn from(row: CheckRow) -> Self {
+        Self { rows: vec![row], unaffected: None }
+    }
 }
 
 impl CheckRow {
@@ -97,45 +112,61 @@ impl CheckRows {
     pub(super) fn parse(text: &str) -> Option<Self> {
         let (json, _) = text.strip_prefix(START)?.split_once(END)?;
         let header: Header = serde_json::from_str(&json.replace("\\u003e", ">")).ok()?;
-        (header.format <= FORMAT).then_some(Self(header.rows))
+        let Header { rows, unaffected, .. } = header;
+        (header.format <= FORMAT).then_some(Self { rows, unaffected })
     }
 
-    pub(super) fn merge(mut self, others: impl IntoIterator<Item = CheckRow>) -> Self {
-        for row in others {
-            match self.0.iter_mut().find(|it| it.is_place_of(&row)) {
+    /// Returns the entry of a run that found no affected component.
+    pub(super) fn unaffected(run: RunRef) -> Self {
+        Self { rows: Vec::new(), unaffected: Some(run) }
+    }
+
+    pub(super) fn merge(mut self, other: Self) -> Self {
+        for row in other.rows {
+            match self.rows.iter_mut().find(|it| it.is_place_of(&row)) {
                 Some(found) if found.order() > row.order() => {}
                 Some(found) => *found = row,
-                None => self.0.push(row),
+                None => self.rows.push(row),
             }
         }
-        self.0.sort_by(|a, b| (&a.component, &a.environment).cmp(&(&b.component, &b.environment)));
+        let place = |row: &CheckRow| (row.component.clone(), row.environment.clone());
+        self.rows.sort_by_key(place);
+        self.unaffected = self.unaffected.max(other.unaffected);
+        // A run of another workflow might judge other components: only the rows of earlier attempts
+        // of the same run are obsolete.
+        if let Some(it) = &self.unaffected {
+            self.rows.retain(|row| row.run != it.id || row.attempt >= it.attempt);
+        }
         self
     }
 
-    pub(super) fn into_rows(self) -> Vec<CheckRow> {
-        self.0
-    }
-
-    /// Whether the row is there, or one of a later run.
-    pub(super) fn has(&self, row: &CheckRow) -> bool {
-        self.0.iter().any(|it| it.is_place_of(row) && (it == row || it.order() > row.order()))
+    /// Whether all of `added` is there, or of a later run.
+    pub(super) fn has(&self, added: &Self) -> bool {
+        let has = |row: &CheckRow| {
+            let mut own = self.rows.iter().filter(|it| it.is_place_of(row));
+            own.any(|it| it == row || it.order() > row.order())
+        };
+        self.unaffected >= added.unaffected && added.rows.iter().all(has)
     }
 
     pub(super) fn state(&self) -> CheckState {
-        let total = self.0.iter().map(|row| row.total).max().unwrap_or(1).max(self.0.len());
-        let done = self.0.iter().filter(|row| row.outcome.is_some()).count();
-        let bad = self.0.iter().filter(|row| row.is_bad()).count();
+        let rows = &self.rows;
+        let total = rows.iter().map(|row| row.total).max().unwrap_or(1).max(rows.len());
+        let done = rows.iter().filter(|row| row.outcome.is_some()).count();
+        let bad = rows.iter().filter(|row| row.is_bad()).count();
         let is_unchanged = |row: &CheckRow| row.outcome == Some(Outcome::NoChanges);
-        let (conclusion, title) = if bad > 0 {
+        let (conclusion, title) = if rows.is_empty() && self.unaffected.is_some() {
+            (Some("neutral"), "No component is affected".to_owned())
+        } else if bad > 0 {
             (Some("failure"), format!("{bad} of {total} not successful"))
         } else if done < total {
             (None, format!("{done} of {total} done"))
-        } else if self.0.iter().all(is_unchanged) {
+        } else if rows.iter().all(is_unchanged) {
             (Some("neutral"), "No changes".to_owned())
         } else {
             (Some("success"), format!("{} successful", counted(total, "environment")))
         };
-        CheckState { conclusion, title }
+        CheckState { conclusion, title, has_rows: !rows.is_empty() }
     }
 
     /// Returns the rows as a table, with the pull request that they are about.
@@ -149,19 +180,27 @@ impl CheckRows {
                 words(&row.changes)
             )
         };
-        let lines: Vec<String> = self.0.iter().map(line).collect();
+        let lines: Vec<String> = self.rows.iter().map(line).collect();
         let head = "| component | environment | result | changes |\n|:--|:--|:--|:--|";
+        let table = match &self.unaffected {
+            Some(it) if lines.is_empty() => format!(
+                "This change affects no component, so cdflow has planned nothing.\n\n{}",
+                link("The run that found this", it.url.as_deref())
+            ),
+            _ => format!("{head}\n{}", lines.join("\n")),
+        };
         let more = match comment {
             Some(url) => format!("\n\n{}", link("The comment on the pull request", Some(url))),
             None => String::new(),
         };
         let about = about.map_or_else(String::new, |number| format!("Pull request #{number}\n\n"));
-        format!("{about}{head}\n{}{more}", lines.join("\n"))
+        format!("{about}{table}{more}")
     }
 
     /// Returns the text of the check run.
     pub(super) fn text(&self) -> String {
-        let header = Header { format: FORMAT, rows: self.0.clone() };
+        let Self { rows, unaffected } = self.clone();
+        let header = Header { format: FORMAT, rows, unaffected };
         // `-->` would end the hidden line.
         let json = serde_json::json!(header).to_string().replace('>', "\\u003e");
         format!("{START}{json}{END}\n")
@@ -182,13 +221,20 @@ pub(in crate::report) mod tests {
         };
         let mut live = of("live", Outcome::Planned, "2 to add, 2 to change, 2 to destroy");
         live.refuses = true;
-        let rows = CheckRows::default().merge([
+        let rows = all(&[
             of("ci", Outcome::NoChanges, ""),
             of("aslive", Outcome::Planned, "1 to change"),
             live,
         ]);
         let comment = "https://github.com/acme/checkout/pull/128#issuecomment-1";
         format!("# {}\n\n{}\n", rows.state().title, rows.summary(Some(128), Some(comment)))
+    }
+
+    /// Returns the page of a check run of a change that affects no component.
+    pub(in crate::report) fn unaffected_page() -> String {
+        let url = "https://github.com/acme/checkout/actions/runs/9876543210".to_owned();
+        let rows = CheckRows::unaffected(RunRef { id: 1, attempt: 1, url: Some(url) });
+        format!("# {}\n\n{}\n", rows.state().title, rows.summary(Some(128), None))
     }
 
     fn row(environment: &str, outcome: Option<Outcome>, run: u64) -> CheckRow {
@@ -205,8 +251,12 @@ pub(in crate::report) mod tests {
         }
     }
 
+    fn all(rows: &[CheckRow]) -> CheckRows {
+        rows.iter().cloned().map(CheckRows::from).fold(CheckRows::default(), CheckRows::merge)
+    }
+
     fn state(rows: &[CheckRow]) -> (Option<&'static str>, String) {
-        let CheckState { conclusion, title } = CheckRows::default().merge(rows.to_vec()).state();
+        let CheckState { conclusion, title, .. } = all(rows).state();
         (conclusion, title)
     }
 
@@ -228,18 +278,53 @@ pub(in crate::report) mod tests {
 
     #[test]
     fn a_later_run_replaces_a_row() {
-        let rows = |all: &[CheckRow]| CheckRows::default().merge(all.to_vec());
         let (failed, again) = (row("ci", Some(Outcome::Failed), 1), row("ci", None, 2));
-        let both = rows(&[failed.clone(), again.clone()]);
-        assert!(both.has(&again) && both.has(&failed), "the earlier one is over: {both:?}");
-        assert_eq!(rows(&[again.clone(), failed]), rows(std::slice::from_ref(&again)));
+        let both = all(&[failed.clone(), again.clone()]);
+        for one in [&again, &failed] {
+            assert!(both.has(&one.clone().into()), "the earlier one is over: {both:?}");
+        }
+        assert_eq!(all(&[again.clone(), failed]), again.clone().into());
         let ended = CheckRow { outcome: Some(Outcome::Planned), ..again.clone() };
-        assert_eq!(rows(&[ended.clone(), again]), rows(std::slice::from_ref(&ended)));
+        assert_eq!(all(&[ended.clone(), again]), ended.into());
+    }
+
+    #[test]
+    fn no_affected_component_is_neutral_unless_there_are_rows() {
+        let found = |id: u64, attempt: u64| {
+            CheckRows::unaffected(RunRef { id, attempt, url: Some("https://x.example".into()) })
+        };
+        let says = |rows: &CheckRows| (rows.state().conclusion, rows.state().has_rows);
+        let none = found(2, 1);
+        assert_eq!(says(&none), (Some("neutral"), false));
+        assert_eq!(none.state().title, "No component is affected");
+        let summary = none.summary(Some(7), None);
+        assert!(summary.starts_with("Pull request #7\n\nThis change affects no component"));
+        assert!(summary.contains("(https://x.example)") && !summary.contains('|'), "{summary}");
+        assert_eq!(CheckRows::parse(&none.text()), Some(none.clone()));
+        // Rows of other runs stay, whichever is newer.
+        let failed = CheckRow { total: 1, ..row("ci", Some(Outcome::Failed), 1) };
+        for run in [1, 3] {
+            let other: CheckRows = CheckRow { run, ..failed.clone() }.into();
+            for both in [none.clone().merge(other.clone()), other.clone().merge(none.clone())] {
+                assert_eq!(says(&both), (Some("failure"), true), "{run}");
+                assert!(both.has(&none) && both.has(&other));
+                assert!(both.summary(None, None).contains("| `ci` |"));
+            }
+        }
+        // Those of an earlier attempt of the same run do not, even if a writer still has them.
+        let earlier: CheckRows = CheckRow { run: 2, ..failed.clone() }.into();
+        let again = earlier.clone().merge(found(2, 2));
+        assert_eq!(says(&again), (Some("neutral"), false));
+        assert_eq!(again.clone().merge(earlier.clone()), again);
+        assert!(!earlier.has(&none) && again.has(&none), "a later attempt replaces an earlier one");
+        // A later attempt that plans replaces what the earlier one found.
+        let later: CheckRows = CheckRow { run: 2, attempt: 3, ..failed }.into();
+        assert_eq!(says(&again.merge(later)), (Some("failure"), true));
     }
 
     #[test]
     fn the_text_keeps_the_rows() {
-        let rows = CheckRows::default().merge([row("live", Some(Outcome::Planned), 1)]);
+        let rows = all(&[row("live", Some(Outcome::Planned), 1)]);
         let text = rows.text();
         assert_eq!(text.matches("-->").count(), 1, "{text}");
         assert_eq!(CheckRows::parse(&text), Some(rows));

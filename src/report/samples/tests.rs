@@ -116,6 +116,7 @@ fn markdown_matches_the_fixtures() {
         ("summary-deployed", summary::render(&deployed(), summary::LIMIT)),
         ("summary-refused", summary::render(&refused(), summary::LIMIT)),
         ("check-run", check::tests::page()),
+        ("check-run-unaffected", check::tests::unaffected_page()),
     ] {
         let file = folder.join(name).with_extension("md");
         if is_update {

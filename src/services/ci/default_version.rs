@@ -25,7 +25,9 @@ pub(crate) fn version(run: Option<&Run>, head: &str) -> Result<Version> {
             )
         });
     }
-    let text = match (run.change, run.number) {
+    // The queue tests a commit of its own, so that the version is not that of the pull request.
+    let change = run.change.or_else(|| run.github.as_ref()?.queued);
+    let text = match (change, run.number) {
         (Some(change), _) => format!("pr-{change}-{sha}"),
         (None, Some(number)) => format!("{number}-{sha}"),
         (None, None) => return Err(missing().why(NOT_IN_THE_RUN).hint(NAME_IT)),
@@ -47,6 +49,7 @@ fn of_tag(tag: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::services::ci::GitHubRun;
 
     const HEAD: &str = "a1b2c3d4e5f60718293a4b5c6d7e8f9001122334";
 
@@ -63,6 +66,9 @@ mod tests {
         assert_eq!(version_of(Some("nightly"), None, Some(42)), "42-a1b2c3d");
         assert_eq!(version_of(None, Some(7), Some(42)), "pr-7-a1b2c3d");
         assert_eq!(version_of(None, None, Some(42)), "42-a1b2c3d");
+        let github = Some(GitHubRun { queued: Some(7), ..GitHubRun::default() });
+        let queued = Run { number: Some(42), github, ..Run::default() };
+        assert_eq!(version(Some(&queued), HEAD).unwrap().to_string(), "pr-7-a1b2c3d");
         assert!(
             version_of(Some("v1.0+5"), None, Some(42))
                 .contains("the tag gives the release no version")

@@ -60,6 +60,11 @@ pub(crate) struct StoredFrom {
 }
 
 impl Plan {
+    /// Returns what the plan leaves to a later one, as [`Changes::left_out`] does.
+    pub(crate) fn left_out(&self) -> Option<String> {
+        self.changes.left_out(!self.request.targets.is_empty())
+    }
+
     /// Fails unless the file is the plan that was shown: hooks run as the user who owns it.
     pub(crate) fn check_file(&self) -> Result<()> {
         match digest_of(&self.request) == self.digest {
@@ -221,15 +226,13 @@ impl Initialised {
                 .why("the plan is incomplete, and Terraform would refuse to apply it")
                 .hint("see Terraform's output above; nothing was applied"));
         }
-        if !changes.deferred.is_empty() {
-            log.warning(&format!(
-                "Terraform puts off changes to a later deploy: {}",
-                changes.deferred.join(", ")
-            ));
-        }
         let json = json.and_then(|json| self.masked(&json));
         let digest = digest_of(&request);
-        Ok(Plan { changes, has_changes, text, json, stored, request, digest })
+        let plan = Plan { changes, has_changes, text, json, stored, request, digest };
+        if let Some(left_out) = plan.left_out() {
+            log.warning(&left_out);
+        }
+        Ok(plan)
     }
 
     fn masked(&self, json: &Secret) -> Option<String> {

@@ -30,6 +30,8 @@ pub(crate) struct Changes {
     pub(crate) effects: Effects<PlannedValue>,
     /// Planning failed: the changes are only a part, and Terraform would refuse to apply them.
     pub(crate) is_errored: bool,
+    /// Terraform says that the plan is not about every resource, as with `-target`. Since 1.8.
+    pub(crate) is_partial: bool,
 }
 
 /// The planned change of one resource.
@@ -115,7 +117,25 @@ impl Changes {
             deferred,
             effects,
             is_errored: plan.errored,
+            is_partial: plan.complete == Some(false),
         })
+    }
+
+    /// Returns what the plan leaves to a later one; None if it is about everything that was asked
+    /// for. `has_targets`: that was only a part.
+    pub(crate) fn left_out(&self, has_targets: bool) -> Option<String> {
+        match self.deferred.as_slice() {
+            [] if self.is_partial && !has_targets => Some(
+                "Terraform says that the plan is not complete: a later deploy can have more \
+                 changes"
+                    .to_owned(),
+            ),
+            [] => None,
+            deferred => Some(format!(
+                "Terraform puts off changes to a later deploy: {}",
+                deferred.join(", ")
+            )),
+        }
     }
 
     /// Whether `address` names a resource of the plan, all instances of one, or a module with
@@ -175,6 +195,7 @@ struct PlanJson {
     deferred_changes: Vec<DeferredJson>,
     #[serde(default)]
     errored: bool,
+    complete: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -407,6 +428,25 @@ mod tests {
         assert_eq!(deposed.reason.as_deref(), Some("delete_because_no_resource_config"));
         assert_eq!(deposed.identity.names["name"], "n");
         assert!(changes.is_errored && changes.deferred == ["a.later"]);
+    }
+
+    #[test]
+    fn a_plan_that_is_not_complete_leaves_something_out() {
+        let left_out = |text: &str, has_targets: bool| {
+            Changes::parse(&mut text.as_bytes()).unwrap().left_out(has_targets)
+        };
+        for complete in ["{}", r#"{"complete": true, "errored": false}"#] {
+            assert_eq!(left_out(complete, false), None);
+        }
+        // As Terraform 1.11.4 writes it with `-target`.
+        let partial = r#"{"applyable": true, "complete": false, "errored": false}"#;
+        assert!(left_out(partial, false).unwrap().contains("not complete"));
+        assert_eq!(left_out(partial, true), None);
+        let deferred = r#"{"complete": false, "deferred_changes": [{"resource_change":
+            {"address": "a.b", "type": "a", "change": {"actions": ["create"]}}}]}"#;
+        for has_targets in [false, true] {
+            assert!(left_out(deferred, has_targets).unwrap().ends_with("a later deploy: a.b"));
+        }
     }
 
     #[test]

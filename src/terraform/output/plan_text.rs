@@ -71,7 +71,8 @@ impl PlanText {
     /// Cuts the plan into sections, in Terraform's order: resources, then outputs.
     ///
     /// Only the title of a resource is indented by two spaces, starts with `#` and follows an empty
-    /// line: values are indented more.
+    /// line: values are indented more. If the resource will no longer be managed, Terraform indents
+    /// the title and the lines below it that have a mark by one space only.
     pub(crate) fn sections(&self) -> Vec<PlanSection<'_>> {
         let mut sections: Vec<PlanSection<'_>> = Vec::new();
         let lines = self
@@ -81,7 +82,8 @@ impl PlanText {
         let mut is_after_blank = false;
         let mut is_open = false;
         for line in lines {
-            let title = line.strip_prefix("  # ").filter(|_| is_after_blank);
+            let title = line.strip_prefix("  # ").or_else(|| line.strip_prefix(" # "));
+            let title = title.filter(|_| is_after_blank);
             let outputs = line.starts_with(OUTPUTS).then_some(OUTPUTS);
             match title.or(outputs) {
                 Some(title) => {
@@ -180,5 +182,40 @@ Changes to Outputs:
         assert_eq!(sections[0].lines[4], "              # a.d will be destroyed");
         assert_eq!(sections[1].lines[0], "  # (because a.c is not in configuration)");
         assert_eq!(sections[2].lines, ["  ~ o = \"one\" -> \"two\""]);
+    }
+
+    /// As Terraform 1.11.4 prints it.
+    #[test]
+    fn a_resource_that_is_no_longer_managed_has_its_own_section() {
+        let printed = "Terraform will perform the following actions:
+
+  # a.b will be updated in-place
+  ~ resource \"a\" \"b\" {
+      ~ input  = \"x\" -> \"y\"
+    }
+
+ # a.c[0] will no longer be managed by Terraform, but will not be destroyed
+ # (destroy = false is set in the configuration)
+ . resource \"a\" \"c\" {
+        id     = \"1\"
+        # (2 unchanged attributes hidden)
+    }
+
+Plan: 0 to add, 1 to change, 0 to destroy.
+
+Warning: Some objects will no longer be managed by Terraform
+
+ - a.c[0]
+";
+        let mut text = PlanText::default();
+        text.push("Terraform used the selected providers to generate the following execution");
+        text.push(printed);
+        let sections = text.sections();
+        let titles: Vec<&str> = sections.iter().map(|section| section.title).collect();
+        let forgotten = "a.c[0] will no longer be managed by Terraform, but will not be destroyed";
+        assert_eq!(titles, ["a.b will be updated in-place", forgotten]);
+        assert_eq!(sections[0].lines.len(), 3, "{sections:?}");
+        assert_eq!(sections[1].lines[0], " # (destroy = false is set in the configuration)");
+        assert_eq!(sections[1].lines.len(), 5, "{sections:?}");
     }
 }

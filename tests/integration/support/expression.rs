@@ -1,5 +1,5 @@
 //! The expressions of workflows, as far as the examples use them: names, strings, `==`, `!=`, `&&`,
-//! `||`, parentheses, `startsWith`. Anything else is a failure of the test.
+//! `||`, parentheses, `startsWith`, `fromJSON`. Anything else is a failure of the test.
 
 use serde_json::Value;
 
@@ -97,6 +97,12 @@ impl Parser<'_> {
             let start = self.any();
             assert!(self.takes(")"), "`)` is missing before `{}`", self.rest);
             return Value::from(shown(&text).starts_with(&shown(&start)));
+        }
+        if self.takes("fromJSON(") {
+            let text = shown(&self.any());
+            assert!(self.takes(")"), "`)` is missing before `{}`", self.rest);
+            return serde_json::from_str(&text)
+                .unwrap_or_else(|error| panic!("not JSON: {error}: `{text}`"));
         }
         let is_name = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
         let end = self.rest.find(|c| !is_name(c)).unwrap_or(self.rest.len());

@@ -56,20 +56,24 @@ pub(crate) fn run(file: &str, text: &str, event: &Event, number: u64, at: &Origi
         let is_ready = |job: &Value| needs(job).iter().all(|name| ended.contains_key(name));
         let next = jobs.iter().find(|(name, job)| !ended.contains_key(*name) && is_ready(job));
         let (name, job) = next.unwrap_or_else(|| panic!("{file}: `needs` lead nowhere"));
-        let (mut outputs, before) = (Map::new(), ran.len());
+        let mut outputs = Map::new();
         // A job that needs one that did not run does not run either.
         let is_skipped = needs(job).iter().any(|name| ended[name]["result"] == "skipped");
-        let rows = rows(&job["strategy"]["matrix"]);
+        let mut run = Job { file, event, number, at, outputs: Map::new(), workflow: &workflow };
+        let context = run.context(&json!({}), &Value::Object(ended.clone()));
+        // GitHub reads the matrix only then.
+        let is_met = job["if"].as_str().is_none_or(|it| is_true(&evaluate(it, &context)));
+        if is_skipped || !is_met {
+            ended.insert(name.clone(), json!({ "outputs": {}, "result": "skipped" }));
+            continue;
+        }
+        let rows = rows(&job["strategy"]["matrix"], &context);
+        assert!(!rows.is_empty(), "{file}: GitHub fails a job with an empty matrix");
         let total = rows.len();
         for matrix in rows {
-            let mut run = Job { file, event, number, at, outputs: Map::new(), workflow: &workflow };
             let mut context = run.context(&matrix, &Value::Object(ended.clone()));
             context["strategy"] = json!({ "job-total": total });
-            let condition = job["if"].as_str();
-            let is_met = condition.is_none_or(|it| is_true(&evaluate(it, &context)));
-            if is_skipped || !is_met {
-                continue;
-            }
+            run.outputs = Map::new();
             let label: Vec<String> = matrix.as_object().unwrap().values().map(shown).collect();
             let label = match label.is_empty() {
                 true => name.clone(),
@@ -79,8 +83,7 @@ pub(crate) fn run(file: &str, text: &str, event: &Event, number: u64, at: &Origi
             ran.extend(steps);
             outputs.extend(given);
         }
-        let result = if ran.len() > before { "success" } else { "skipped" };
-        ended.insert(name.clone(), json!({ "outputs": outputs, "result": result }));
+        ended.insert(name.clone(), json!({ "outputs": outputs, "result": "success" }));
     }
     ran
 }
@@ -115,9 +118,10 @@ fn needs(job: &Value) -> Vec<String> {
 }
 
 /// The combinations of a matrix. One empty row, if there is none.
-fn rows(matrix: &Value) -> Vec<Value> {
+fn rows(matrix: &Value, context: &Value) -> Vec<Value> {
     let mut rows = vec![Map::new()];
     for (key, values) in matrix.as_object().into_iter().flatten() {
+        let values = values.as_str().map_or_else(|| values.clone(), |it| expand(it, context));
         let with = |row: &Map<String, Value>, value: &Value| {
             let mut row = row.clone();
             row.insert(key.clone(), value.clone());
@@ -143,7 +147,8 @@ impl Job<'_> {
     fn context(&self, matrix: &Value, needs: &Value) -> Value {
         json!({
             "github": { "event": self.event.payload, "repository": REPOSITORY,
-                        "event_name": self.event.name, "sha": self.event.sha },
+                        "event_name": self.event.name, "sha": self.event.sha,
+                        "ref": self.event.reference },
             "vars": self.at.vars, "matrix": matrix, "needs": needs, "steps": {},
         })
     }
@@ -177,7 +182,15 @@ impl Job<'_> {
         }
         let mut ran = Vec::new();
         for step in job["steps"].as_array().unwrap() {
-            let uses = step["uses"].as_str().expect("the examples have no `run:`");
+            if step["if"].as_str().is_some_and(|it| !is_true(&evaluate(it, &context))) {
+                continue;
+            }
+            if let Some(script) = step["run"].as_str() {
+                let outputs = self.script(&sandbox, &workspace, step, script, &context);
+                self.keep(step, outputs, &mut context);
+                continue;
+            }
+            let uses = step["uses"].as_str().expect("a step uses an action or runs a script");
             let with = self.with(step, &context);
             let action = uses.split('@').next().unwrap();
             match action {
@@ -193,10 +206,7 @@ impl Job<'_> {
                     let may_vouch = permissions.get("id-token").is_some_and(|it| it == "write");
                     let (output, outputs) =
                         self.step(&sandbox, &workspace, with, &context, may_vouch);
-                    if let Some(id) = step["id"].as_str() {
-                        self.outputs.insert(id.to_owned(), json!({ "outputs": outputs }));
-                        context["steps"] = Value::Object(self.outputs.clone());
-                    }
+                    self.keep(step, outputs, &mut context);
                     ran.push(Ran { job: label.to_owned(), command, role, subject, output });
                 }
                 _ => panic!("{}: an unknown action `{uses}`", self.file),
@@ -206,6 +216,36 @@ impl Job<'_> {
         let given =
             given.map(|(name, text)| (name.clone(), expand(text.as_str().unwrap(), &context)));
         (ran, given.collect())
+    }
+
+    /// Keeps the outputs of a step that has an `id`, for the expressions after it.
+    fn keep(&mut self, step: &Value, outputs: Map<String, Value>, context: &mut Value) {
+        if let Some(id) = step["id"].as_str() {
+            self.outputs.insert(id.to_owned(), json!({ "outputs": outputs }));
+            context["steps"] = Value::Object(self.outputs.clone());
+        }
+    }
+
+    /// A script, with the shell and the options of GitHub's runner.
+    fn script(
+        &self,
+        sandbox: &Sandbox,
+        workspace: &Path,
+        step: &Value,
+        script: &str,
+        context: &Value,
+    ) -> Map<String, Value> {
+        assert!(!script.contains("${{"), "{}: an expression in a script", self.file);
+        let output = sandbox.work().join("script-output");
+        fs::write(&output, "").unwrap();
+        let given = step["env"].as_object().into_iter().flatten();
+        let given = given
+            .map(|(name, text)| (name.as_str(), shown(&expand(text.as_str().unwrap(), context))));
+        let runner = Runner::new("bash", ["-e", "-c", script], sandbox).cwd(workspace);
+        runner.envs(given).env("GITHUB_OUTPUT", &output).run().success();
+        let outputs = fs::read_to_string(&output).unwrap();
+        let outputs = outputs.lines().map(|line| line.split_once('=').expect("name=value"));
+        outputs.map(|(name, text)| (name.to_owned(), Value::from(text))).collect()
     }
 
     /// The `sub` of the token that GitHub's issuer gives to the job.
@@ -245,15 +285,20 @@ impl Job<'_> {
         with
     }
 
-    /// One commit, as GitHub's action gets it.
+    /// One commit, as GitHub's action gets it; with `fetch-depth: 0`, also those before it.
     fn check_out(&self, sandbox: &Sandbox, workspace: &Path, with: &BTreeMap<String, String>) {
         assert_eq!(with["persist-credentials"], "false", "{}", self.file);
         let sha = with.get("ref").unwrap_or(&self.event.sha);
         let from = self.at.repository.to_str().unwrap();
+        let depth: &[&str] = if with.get("fetch-depth").is_some_and(|it| it == "0") {
+            &[]
+        } else {
+            &["--depth", "1"]
+        };
         for arguments in [
             vec!["init", "--quiet", "."],
             vec!["remote", "add", "origin", "https://github.com/acme/checkout.git"],
-            vec!["fetch", "--quiet", "--depth", "1", from, sha],
+            [&["fetch", "--quiet"], depth, &[from, sha]].concat(),
             vec!["checkout", "--quiet", "--detach", sha],
         ] {
             git(sandbox, workspace, arguments).run().success();
