@@ -1,6 +1,8 @@
 //! What differs between the effects of two plans.
 
-use std::{collections::BTreeSet, fmt};
+use std::{borrow::Cow, collections::BTreeSet, fmt};
+
+use serde_json::Value;
 
 use super::{
     Change, Effect, Effects, Side,
@@ -43,16 +45,24 @@ pub(crate) fn is_only_words(effects: &Effects<PlannedValue>, words: &Words) -> b
 impl Effect<PlannedValue> {
     fn is_only_words(&self, words: &Words) -> bool {
         let is_replaced = matches!(self.action.as_str(), "delete create" | "create delete");
-        // A new object has all attributes, also those that are as before.
+        // A new object has all attributes, also those that are as before. Where it has none, a
+        // provider can report an empty one of the old object.
         let stays = |path: &String, change: &Change<PlannedValue>| {
-            is_replaced && change.before.is_none() && !self.added.contains(path)
+            is_replaced
+                && match &change.before {
+                    None => !self.added.contains(path),
+                    Some(was) => change.after.is_none() && is_empty(was),
+                }
+        };
+        let is_word = |change: &Change<PlannedValue>| {
+            change.is_word(words) || (is_replaced && change.is_word_in_json(words))
         };
         (self.action == "update" || (is_replaced && self.is_replaced_for_words(words)))
             && self.import.is_none()
             && self.moved_from.is_none()
-            && self.attributes.values().any(|change| change.is_word(words))
+            && self.attributes.values().any(is_word)
             && self.attributes.iter().all(|(path, change)| {
-                change.is_word(words) || change.is_computed() || stays(path, change)
+                is_word(change) || change.is_computed() || stays(path, change)
             })
     }
 
@@ -62,7 +72,7 @@ impl Effect<PlannedValue> {
         let is_word = |forces: &String| {
             let parts = self.attributes.iter().filter(|(path, _)| is_part(path, forces));
             let parts: Vec<&Change<PlannedValue>> = parts.map(|(_, change)| change).collect();
-            parts.iter().any(|change| change.is_word(words))
+            parts.iter().any(|change| change.is_word(words) || change.is_word_in_json(words))
                 && !parts.iter().any(|change| change.is_computed())
         };
         !self.replace.is_empty() && self.replace.iter().all(is_word)
@@ -80,8 +90,48 @@ impl Change<PlannedValue> {
         }
     }
 
+    /// Whether the values are JSON that differs in the words, and otherwise only in empty members
+    /// that the old object has in addition: AWS adds `mountPoints: []` to a container.
+    fn is_word_in_json(&self, words: &Words) -> bool {
+        let (Some(PlannedValue::Plain(was)), Some(PlannedValue::Plain(is))) =
+            (&self.before, &self.after)
+        else {
+            return false;
+        };
+        let (was, is) = (words.general(was, Side::Before), words.general(is, Side::After));
+        let parsed = |text: &str| -> Option<Value> {
+            serde_json::from_str(&serde_json::from_str::<String>(text).ok()?).ok()
+        };
+        let has_word = matches!(is, Cow::Owned(_));
+        has_word && parsed(&was).zip(parsed(&is)).is_some_and(|(was, is)| has_as_well(&was, &is))
+    }
+
     fn is_computed(&self) -> bool {
         self.after == Some(PlannedValue::Unknown)
+    }
+}
+
+fn is_empty(value: &PlannedValue) -> bool {
+    let empty = [r#""""#, "[]", "{}"];
+    matches!(value, PlannedValue::Plain(text) if empty.contains(&text.as_str()))
+}
+
+/// Whether `was` is `is`, apart from empty members in addition.
+fn has_as_well(was: &Value, is: &Value) -> bool {
+    let is_empty = |value: &Value| match value {
+        Value::Array(items) => items.is_empty(),
+        Value::Object(members) => members.is_empty(),
+        _ => false,
+    };
+    match (was, is) {
+        (Value::Object(was), Value::Object(is)) => {
+            is.iter().all(|(key, is)| was.get(key).is_some_and(|was| has_as_well(was, is)))
+                && was.iter().all(|(key, was)| is.contains_key(key) || is_empty(was))
+        }
+        (Value::Array(was), Value::Array(is)) => {
+            was.len() == is.len() && was.iter().zip(is).all(|(was, is)| has_as_well(was, is))
+        }
+        _ => was == is,
     }
 }
 
@@ -267,7 +317,7 @@ impl fmt::Display for Difference {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
     use crate::terraform::output::changes::Changes;
@@ -368,6 +418,30 @@ mod tests {
             let mut task = task();
             edit(&mut task);
             assert_eq!(are_only_words(&[&task]), is_only, "{name}");
+        }
+    }
+
+    /// A plan of the AWS provider 5.100.0: AWS has added empty members to the container, and the
+    /// provider reports empty attributes that the code does not set.
+    #[test]
+    fn a_task_definition_of_the_provider_can_be_only_the_version() {
+        const TASK: &str = include_str!("../../../../tests/fixtures/plans/task-definition.json");
+        // Replaces the first, which is that of the old object.
+        let is_only = |from: &str, to: &str| {
+            assert!(TASK.contains(from), "{from}");
+            let task: Value = serde_json::from_str(&TASK.replacen(from, to, 1)).unwrap();
+            are_only_words(&[&task])
+        };
+        assert!(is_only("41-0000000", "41-0000000"));
+        for (from, to) in [
+            (r#"\"mountPoints\":[]"#, r#"\"mountPoints\":[1]"#),
+            (r#"\"portMappings\":[]"#, r#"\"cpu\":0"#),
+            (r#"\"essential\":true,"#, ""),
+            ("app@sha256:1", "app@sha256:2"),
+            (r#""execution_role_arn": """#, r#""execution_role_arn": "a""#),
+            (r#""tags": {}"#, r#""tags": { "a": "b" }"#),
+        ] {
+            assert!(!is_only(from, to), "{from}");
         }
     }
 
