@@ -3,7 +3,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use semver::Version;
@@ -189,6 +189,12 @@ fn scheme() -> AccountScheme {
     AccountScheme::parse("scheme.json", None, &text.to_string(), &team, &component).unwrap()
 }
 
+/// Returns the time for which this thread had a processor: other programs do not change it.
+fn processor_time() -> Duration {
+    let text = fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    Duration::from_nanos(text.split(' ').next().unwrap().parse().unwrap())
+}
+
 #[test]
 fn two_hundred_components_within_a_second() {
     let folder = tempfile::tempdir().unwrap();
@@ -196,10 +202,10 @@ fn two_hundred_components_within_a_second() {
     let (scheme, live) = (scheme(), "live".parse().unwrap());
     let tool = Tool::installed("/bin/terraform".into(), Flavor::Terraform, Version::new(1, 11, 4));
     let judge = || {
-        let began = Instant::now();
+        let began = processor_time();
         let refusals = all.iter().map(|it| it.refusals(&scheme, &tool, &live));
         let refusals: Vec<Vec<String>> = refusals.collect();
-        (began.elapsed(), refusals)
+        (processor_time() - began, refusals)
     };
     let (took, refusals) = judge();
     for (judged, refused) in all.iter().zip(&refusals) {
@@ -209,7 +215,7 @@ fn two_hundred_components_within_a_second() {
             (expected, _) => panic!("{}: {expected:?}: {refused:?}", judged.number),
         }
     }
-    // The fastest of three rounds counts, because other tests run at the same time.
+    // The fastest of three rounds counts: a processor that others use too has less of a cache.
     let is_slow = |took: &Duration| *took >= Duration::from_secs(1);
     let mut rounds = vec![took];
     while rounds.iter().all(is_slow) && rounds.len() < 3 {
