@@ -155,10 +155,12 @@ impl CheckTarget<'_> {
             let began = Instant::now();
             let found = self.find().await?;
             let newest = found.last().and_then(|it| CheckRows::parse(it.text()));
-            if let Some(rows) = newest.filter(|rows| rows.has(&added)) {
+            // Another job can have created a check run of its own meanwhile.
+            let all = rows(&found).merge(added.clone());
+            if let Some(rows) = newest.filter(|rows| rows.has(&all)) {
                 return Ok(rows);
             }
-            self.send(&found, rows(&found).merge(added.clone())).await?;
+            self.send(&found, all).await?;
             sleep(jitter(pause.max(began.elapsed() * 2).min(PAUSE * 30))).await;
             pause = pause * 3 / 2;
         }
@@ -169,9 +171,16 @@ impl CheckTarget<'_> {
         ))
     }
 
-    /// Returns those that cdflow wrote, oldest first.
+    /// Returns those that cdflow wrote, oldest first. Fails if one is of a newer cdflow.
     async fn find(&self) -> Result<Vec<CheckRun>, GitHubError> {
         let mut found = self.api.check_runs(&self.commit, NAME).await?;
+        if found.iter().any(|run| CheckRows::is_newer(run.text())) {
+            return Err(GitHubError::new(
+                GitHubErrorKind::Unavailable,
+                format!("the check run `{NAME}` is of a newer cdflow, and is left as it is"),
+                "this one does not know its format: use the same version in all jobs",
+            ));
+        }
         found.retain(|run| CheckRows::parse(run.text()).is_some());
         Ok(found)
     }

@@ -13,7 +13,7 @@ use crate::report::{
 
 const START: &str = "<!-- cdflow:check ";
 const END: &str = " -->";
-/// The version of the format. Rows of a higher one are left alone.
+/// The version of the format. A check run with a higher one is left alone.
 const FORMAT: u32 = 1;
 
 /// What the jobs have added, in an order that does not depend on theirs.
@@ -108,6 +108,11 @@ impl CheckRow {
 }
 
 impl CheckRows {
+    /// Whether a newer cdflow wrote this text of a check run.
+    pub(super) fn is_newer(text: &str) -> bool {
+        text.starts_with(START) && Self::parse(text).is_none()
+    }
+
     /// Returns the rows of a check run's text. None if cdflow did not write it.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let (json, _) = text.strip_prefix(START)?.split_once(END)?;
@@ -132,11 +137,6 @@ impl CheckRows {
         let place = |row: &CheckRow| (row.component.clone(), row.environment.clone());
         self.rows.sort_by_key(place);
         self.unaffected = self.unaffected.max(other.unaffected);
-        // A run of another workflow might judge other components: only the rows of earlier attempts
-        // of the same run are obsolete.
-        if let Some(it) = &self.unaffected {
-            self.rows.retain(|row| row.run != it.id || row.attempt >= it.attempt);
-        }
         self
     }
 
@@ -311,15 +311,11 @@ pub(in crate::report) mod tests {
                 assert!(both.summary(None, None).contains("| `ci` |"));
             }
         }
-        // Those of an earlier attempt of the same run do not, even if a writer still has them.
-        let earlier: CheckRows = CheckRow { run: 2, ..failed.clone() }.into();
+        // Also those of an earlier attempt: another job of the same run can have written them.
+        let earlier: CheckRows = CheckRow { run: 2, ..failed }.into();
         let again = earlier.clone().merge(found(2, 2));
-        assert_eq!(says(&again), (Some("neutral"), false));
-        assert_eq!(again.clone().merge(earlier.clone()), again);
+        assert_eq!(says(&again), (Some("failure"), true));
         assert!(!earlier.has(&none) && again.has(&none), "a later attempt replaces an earlier one");
-        // A later attempt that plans replaces what the earlier one found.
-        let later: CheckRows = CheckRow { run: 2, attempt: 3, ..failed }.into();
-        assert_eq!(says(&again.merge(later)), (Some("failure"), true));
     }
 
     #[test]
@@ -331,5 +327,7 @@ pub(in crate::report) mod tests {
         assert_eq!(CheckRows::parse("somebody else's"), None);
         let newer = text.replace("\"format\":1", "\"format\":2");
         assert_eq!(CheckRows::parse(&newer), None);
+        assert!(CheckRows::is_newer(&newer) && !CheckRows::is_newer(&text));
+        assert!(!CheckRows::is_newer("somebody else's"));
     }
 }
