@@ -45,10 +45,12 @@ pub fn redact(bytes: &[u8]) {
         parts.into_iter().filter(|secret| redactor.add(&Secret::new(*secret))).collect();
     let shown = redactor.apply(text);
     // The mask and what is around it could spell a secret that contains the mask.
-    // A short word is masked only as a whole word.
+    // A short word is masked only as a whole word, and so is what has few visible characters.
     let is_word = |secret: &str| {
         let letters = secret.trim().chars().all(char::is_alphabetic);
-        secret.trim().len() < 12 && (letters || secret.trim().chars().all(char::is_numeric))
+        let is_tiny = secret.bytes().filter(u8::is_ascii_graphic).count() < 4;
+        let is_short = secret.trim().len() < 12;
+        is_tiny || is_short && (letters || secret.trim().chars().all(char::is_numeric))
     };
     let whole = |secret: &&str| !secret.contains('*') && !is_word(secret);
     for secret in added.into_iter().filter(whole) {

@@ -247,8 +247,9 @@ pub(crate) fn parse(body: &str) -> Option<Rows> {
     Some(Rows(rows.collect()))
 }
 
-/// Removes the spaces that somebody added around a hidden line.
+/// Removes the spaces that somebody added around a hidden line, and the rest of a line's end.
 fn without_spaces(line: &str) -> &str {
+    let line = line.trim_end_matches('\r');
     let trimmed = line.trim();
     if trimmed.starts_with(MARKER) && trimmed.ends_with("-->") { trimmed } else { line }
 }
@@ -317,7 +318,9 @@ pub(super) mod tests {
         assert!(text.lines().last().unwrap().starts_with("<!-- cdflow {"));
         assert_eq!(parse(&text), Some(rows.clone()));
         assert_eq!(render(&parse(&text).unwrap(), LIMIT), text);
-        assert_eq!(parse(&text.replace('\n', "\r\n")), Some(rows.clone()));
+        for end in ["\r\n", "\r\r\n"] {
+            assert_eq!(parse(&text.replace('\n', end)), Some(rows.clone()));
+        }
         let with_spaces: String = text
             .lines()
             .map(|line| match line.starts_with(MARKER) {
