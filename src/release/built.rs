@@ -60,9 +60,9 @@ impl Built {
             names => format!("{} and {} more", names[..SHOWN].join(", "), names.len() - SHOWN),
         };
         Some(format!(
-            "release {version}, which a pull request made from the same sources, differs in \
-             {names}; a deploy with --reviewed refuses that\n  -> pin the modules and commit the \
-             lock file, so that both releases get the same"
+            "this release differs from {version}, which a pull request made from the same \
+             sources, in {names}; a deploy with --reviewed can refuse it\n  -> pin the modules and \
+             commit the lock file, so that both releases get the same"
         ))
     }
 }

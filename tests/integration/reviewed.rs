@@ -634,5 +634,5 @@ fn code_that_moved_since_the_pull_request_is_named() {
     commit(&change, "output \"text\" {\n  value = \"moved\"\n}\n");
     let moved = release("3-ccccccc");
     moved.success().lacks("the same code and modules");
-    moved.stdout_has("differs in modules/text/main.tf; a deploy with --reviewed refuses that");
+    moved.stdout_has("sources, in modules/text/main.tf; a deploy with --reviewed can refuse it");
 }

@@ -17,7 +17,7 @@ pub(super) fn code(prepared: &Prepared) -> Option<Sha256> {
     let manifest = prepared.bundle.manifest.as_ref()?;
     let mut hasher = Hasher::default();
     for (name, file) in manifest.code() {
-        hasher.update(format!("{} {name}\n", file.sha256).as_bytes());
+        hasher.update(format!("{} {} {name}\n", file.sha256, file.executable).as_bytes());
     }
     Some(hasher.finish())
 }

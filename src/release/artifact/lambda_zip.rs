@@ -249,11 +249,15 @@ impl ZipOutput<'_> {
 
 impl Write for ZipOutput<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.waiting.extend(bytes);
-        self.at += bytes.len() as u64;
-        if self.waiting.len() >= WRITTEN_AT_ONCE {
+        if self.waiting.len() + bytes.len() > WRITTEN_AT_ONCE {
             self.flush()?;
         }
+        if bytes.len() < WRITTEN_AT_ONCE {
+            self.waiting.extend(bytes);
+        } else {
+            self.file.write_all_at(bytes, self.at)?;
+        }
+        self.at += bytes.len() as u64;
         Ok(bytes.len())
     }
 

@@ -26,6 +26,10 @@ pub(crate) enum Difference {
 /// Effects, and the words of the release that they belong to.
 pub(crate) type OfRelease<'e> = (&'e Effects<Sealed>, &'e Words);
 
+/// The type of resource whose plans have empty values of the old object that the code does not
+/// set: AWS and its provider add them.
+const FILLED: &str = "aws_ecs_task_definition";
+
 /// Returns what differs. Values are the same if they are equal, also after the words of their
 /// releases are left out. Empty if both plans do the same.
 pub(crate) fn differences(reviewed: OfRelease<'_>, now: OfRelease<'_>) -> Vec<Difference> {
@@ -37,27 +41,29 @@ pub(crate) fn differences(reviewed: OfRelease<'_>, now: OfRelease<'_>) -> Vec<Di
 /// computed from them after the apply. An object may be replaced, if the words alone force it.
 pub(crate) fn is_only_words(effects: &Effects<PlannedValue>, words: &Words) -> bool {
     !effects.is_empty()
-        && effects.resources.values().all(|effect| effect.is_only_words(words))
+        && effects.resources.iter().all(|(address, effect)| {
+            effect.is_only_words(words, address.split('.').any(|part| part == FILLED))
+        })
         && effects.outputs.values().all(|change| change.is_word(words) || change.is_computed())
         && effects.deferred.is_empty()
 }
 
 impl Effect<PlannedValue> {
-    fn is_only_words(&self, words: &Words) -> bool {
+    /// `is_filled`: the resource has the type [`FILLED`].
+    fn is_only_words(&self, words: &Words, is_filled: bool) -> bool {
         let is_replaced = matches!(self.action.as_str(), "delete create" | "create delete");
-        // A new object has all attributes, also those that are as before. Where it has none, a
-        // provider can report an empty one of the old object.
+        // A new object has all attributes, also those that are as before.
         let stays = |path: &String, change: &Change<PlannedValue>| {
             is_replaced
                 && match &change.before {
                     None => !self.added.contains(path),
-                    Some(was) => change.after.is_none() && is_empty(was),
+                    Some(was) => is_filled && change.after.is_none() && is_empty(was),
                 }
         };
         let is_word = |change: &Change<PlannedValue>| {
-            change.is_word(words) || (is_replaced && change.is_word_in_json(words))
+            change.is_word(words) || (is_replaced && is_filled && change.is_word_in_json(words))
         };
-        (self.action == "update" || (is_replaced && self.is_replaced_for_words(words)))
+        (self.action == "update" || (is_replaced && self.is_replaced_for(is_word)))
             && self.import.is_none()
             && self.moved_from.is_none()
             && self.attributes.values().any(is_word)
@@ -68,14 +74,14 @@ impl Effect<PlannedValue> {
 
     /// Whether each attribute that forces the replacement has a word, and no part that is computed.
     /// If the object is tainted, or another resource triggers its replacement, no attribute does.
-    fn is_replaced_for_words(&self, words: &Words) -> bool {
-        let is_word = |forces: &String| {
+    fn is_replaced_for(&self, is_word: impl Fn(&Change<PlannedValue>) -> bool) -> bool {
+        let has_word = |forces: &String| {
             let parts = self.attributes.iter().filter(|(path, _)| is_part(path, forces));
             let parts: Vec<&Change<PlannedValue>> = parts.map(|(_, change)| change).collect();
-            parts.iter().any(|change| change.is_word(words) || change.is_word_in_json(words))
+            parts.iter().any(|change| is_word(change))
                 && !parts.iter().any(|change| change.is_computed())
         };
-        !self.replace.is_empty() && self.replace.iter().all(is_word)
+        !self.replace.is_empty() && self.replace.iter().all(has_word)
     }
 }
 
