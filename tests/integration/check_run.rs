@@ -52,7 +52,7 @@ fn one_check_run_of_all_rows() {
     assert!(summary.contains("| `greeting` | `ci` | ") && summary.contains("#issuecomment-"));
     // The policy refuses it.
     rig.project.edit_json("account-scheme.json", |scheme| {
-        scheme["policy"] = json!({ "terraform-version": "> 99" });
+        scheme["policy"] = json!({ "terraform-version": "> 99", "opentofu-version": "> 99" });
     });
     rig.plan("ci", 2).run().fails(3);
     assert_eq!(shown(&rig.github, &head), (json!("failure"), "1 of 2 not successful".into()));
@@ -151,7 +151,7 @@ fn rows_of_other_jobs_count_more_than_no_affected_component() {
     }
     assert_eq!(shown(&rig.github, &head).0, "success");
     rig.project.edit_json("account-scheme.json", |scheme| {
-        scheme["policy"] = json!({ "terraform-version": "> 99" });
+        scheme["policy"] = json!({ "terraform-version": "> 99", "opentofu-version": "> 99" });
     });
     rig.plan("ci", 3).run().fails(3);
     let failed = (json!("failure"), "1 of 2 not successful".to_owned());
