@@ -2,7 +2,7 @@
 //! it without a new one.
 
 use crate::reviewed::{Change, NUMBER, refuses};
-use crate::support::{Aws, Output, PROD, Project, Runner};
+use crate::support::{Aws, Output, PROD, Project, Runner, tool};
 use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -59,7 +59,7 @@ fn plans(change: &Change) -> Vec<PathBuf> {
 fn started(output: &Output) -> Vec<String> {
     let lines = output.stdout.lines().chain(output.stderr.lines());
     let word = |line: &str| {
-        let (_, rest) = line.split_once("/terraform ")?;
+        let (_, rest) = line.split_once(&format!("/{} ", tool::program()))?;
         rest.split(' ').next().map(str::to_owned)
     };
     lines.filter_map(word).collect()
